@@ -1,0 +1,85 @@
+"""Memory, and the one event log that every view and metric reads.
+
+A store changes only through its operations, and every operation appends `Event`s. Nothing else in memlab asks a store
+what happened: the inspector, the survival curve and the operation counts all read `store.events`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+Operation = Literal["keep", "write", "rewrite", "delete"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """One item of memory at one turn.
+
+    turn: index of the policy's turn, from 0.
+    op: keep (unchanged), write (new), rewrite (`previous` became `text`), delete (`text` is gone).
+    item: id of the item; it survives keep and rewrite.
+    """
+
+    turn: int
+    op: Operation
+    item: int
+    text: str
+    previous: str = ""
+
+
+def sentences(text: str) -> list[str]:
+    """Cut `text` after `.`, `!` or `?` and at line ends: the items in which an overwritten memory is compared."""
+    return [part for part in re.split(r"(?<=[.!?])\s+|\n+", text.strip()) if part.strip()]
+
+
+class TextMemory:
+    """A text of at most `budget` words that each write replaces as a whole (MemAgent section 2; MEM1's internal state).
+
+    The whole response is the new memory: there is no tag and no parser, so no text is malformed. What does not fit is cut
+    off at the end. Words are separated by white space; for the tiny model one word is one token.
+    """
+
+    REWRITE_RATIO = 0.6  # difflib similarity from which a vanished and a new sentence count as one rewritten item
+
+    def __init__(self, budget: int, empty: str = ""):
+        if budget < 1:
+            raise ValueError(f"memory budget is {budget} words; it must be at least 1")
+        self.budget, self.empty, self.turn = budget, empty, 0
+        self.items: dict[int, str] = {}
+        self.events: list[Event] = []
+
+    def __str__(self) -> str:
+        return " ".join(self.items.values()) or self.empty
+
+    def write(self, text: str) -> None:
+        """Replace the memory by `text` and log what became of every item."""
+        new = sentences(" ".join(text.split()[: self.budget]))
+        if new == [self.empty]:
+            new = []
+        old, items = dict(self.items), {}
+        matched: list[tuple[str, int | None, Operation]] = []
+        for sentence in new:  # exact matches first, so that a rewrite never takes a kept item's id
+            item = next((i for i, was in old.items() if was == sentence), None)
+            old.pop(item, None)
+            matched.append((sentence, item, "keep"))
+        for sentence, item, op in matched:
+            previous = ""
+            if item is None:
+                near = [(difflib.SequenceMatcher(None, was.split(), sentence.split()).ratio(), i) for i, was in old.items()]
+                ratio, item = max(near, default=(0.0, None))
+                if ratio >= self.REWRITE_RATIO:
+                    op, previous = "rewrite", old.pop(item)
+                else:
+                    op, item = "write", 1 + max((e.item for e in self.events), default=-1)
+            items[item] = sentence
+            self.events.append(Event(self.turn, op, item, sentence, previous))
+        self.events += [Event(self.turn, "delete", i, was) for i, was in old.items()]
+        self.items, self.turn = items, self.turn + 1
+
+
+def contents(events, turn: int) -> list[str]:
+    """What the memory held after `turn`, from the log alone."""
+    return [e.text for e in events if e.turn == turn and e.op != "delete"]

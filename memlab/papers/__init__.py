@@ -1,0 +1,52 @@
+"""One module a paper: its prompts, its memory, its episode, and the scripted rules that write its format."""
+
+from __future__ import annotations
+
+import importlib
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from memlab.episode import Episode
+from memlab.policies.scripted import Rule
+
+NAMES = ("memagent",)
+
+
+class World(Protocol):
+    """Where tasks come from. The same `rng` state and size give the same task."""
+
+    def make(self, rng: random.Random, size: int) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Paper:
+    """What the trainer, the evaluation, the CLI and the views need to know of one paper.
+
+    name, title, notebook: "memagent", "MemAgent", "03".
+    world: its default task family; `size` means what `size_unit` says.
+    episode: task -> Episode, the paper's loop.
+    random_valid: writes the format with choices made at random: the warm start's data, never better than chance on purpose.
+    oracle: reads the answer key; proves that the environment can be solved.
+    baselines: name -> (task -> Episode), contenders that run with the untrained model.
+    train_sizes: sizes of the training tasks.
+    """
+
+    name: str
+    title: str
+    notebook: str
+    world: World
+    size_unit: str
+    episode: Callable[[Any], Episode]
+    random_valid: Rule
+    oracle: Rule
+    baselines: dict[str, Callable[[Any], Episode]] = field(default_factory=dict)
+    train_sizes: tuple[int, ...] = (1, 2, 3, 4)
+
+
+def get(name: str) -> Paper:
+    """The paper called `name`. Raises ValueError, naming those there are."""
+    if name not in NAMES:
+        raise ValueError(f"there is no paper {name!r}; choose one of: {', '.join(NAMES)}")
+    return importlib.import_module(f"memlab.papers.{name}").PAPER

@@ -1,0 +1,146 @@
+"""MemAgent (arXiv 2507.02259): read a long document in sections, overwrite a small memory after each, answer from memory alone.
+
+The question is known while reading. The whole response of a turn is the new memory: no tags, no parser, so no format failure
+(section 2 of the paper). Every turn is its own training row; the reward is the final answer's.
+
+Kept exactly: the two prompts' contents and order, forced overwrite, one reward on all rows, advantage = reward - group mean over
+trajectories with no division by the standard deviation, token-mean loss, clip 0.2.
+Simplified: the tiny model's prompts are labels instead of instructions; the answer is not boxed; no KL term at the tiny scale.
+Dropped: the paper's lenient second verifier (one verifier everywhere), its second training stage, its 8K window.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from memlab import baselines
+from memlab.episode import Ask, Episode, Messages, Outcome
+from memlab.memory import TextMemory, sentences
+from memlab.papers import Paper
+from memlab.worlds import Task
+from memlab.worlds.documents import Documents
+from memlab.worlds.scoring import exact_match, token_f1
+from memlab.worlds.sentences import read
+
+
+@dataclass(frozen=True)
+class Style:
+    """How the two prompts are worded for one kind of model, and the budgets in that model's tokens and words."""
+
+    update: Callable[[str, str, str], str | Messages]  # question, memory, section
+    answer: Callable[[str, str], str | Messages]  # question, memory
+    empty: str
+    memory_words: int
+    update_tokens: int
+    answer_tokens: int
+
+
+TINY = Style(
+    update=lambda question, memory, section: f"question : {question} memory : {memory} section : {section} new memory :",
+    answer=lambda question, memory: f"question : {question} memory : {memory} answer :",
+    empty="nothing .",
+    memory_words=22,  # three facts of at most seven words, and one to spare for the end token
+    update_tokens=23,
+    answer_tokens=3,
+)
+
+
+def _chat(text: str) -> Messages:
+    return [{"role": "system", "content": "You are a careful reader."}, {"role": "user", "content": text}]
+
+
+CHAT = Style(
+    update=lambda question, memory, section: _chat(
+        "Read the section and update the memory. Keep what helps to answer the question, old and new; leave out the rest.\n\n"
+        f"<problem>{question}</problem>\n<memory>{memory}</memory>\n<section>{section}</section>\n\nUpdated memory:"
+    ),
+    answer=lambda question, memory: _chat(
+        "Answer the question from the memory, in a few words, inside \\boxed{}.\n\n"
+        f"<problem>{question}</problem>\n<memory>{memory}</memory>\n\nAnswer:"
+    ),
+    empty="No previous memory",
+    memory_words=60,
+    update_tokens=96,
+    answer_tokens=24,
+)
+
+
+def episode(task: Task, style: Style = TINY) -> Episode:
+    """One document: a memory update for every section, then the answer. Yields len(task.sections) + 1 Asks."""
+    memory = TextMemory(style.memory_words, style.empty)
+    for section in task.sections:
+        state = {"task": task, "memory": str(memory), "section": section}
+        text = yield Ask(style.update(task.question, str(memory), section), style.update_tokens, state)
+        memory.write(text)
+    state = {"task": task, "memory": str(memory)}
+    text = yield Ask(style.answer(task.question, str(memory)), style.answer_tokens, state)
+    answer = parse_answer(text)
+    return Outcome(
+        reward=exact_match(answer, task.answers),
+        answer=answer,
+        metrics={"f1": token_f1(answer, task.answers)},
+        events=tuple(memory.events),
+    )
+
+
+def parse_answer(text: str) -> str:
+    r"""The last \boxed{...} if there is one, else the first line. Any text has an answer; it may be empty."""
+    boxed = re.findall(r"\\boxed\{([^{}]*)\}", text)
+    return boxed[-1].strip() if boxed else text.strip().split("\n")[0].strip()
+
+
+def random_valid(ask: Ask, rng: random.Random) -> str:
+    """Format without judgement: keep up to three sentences chosen at random; answer as the memory says, or guess."""
+    task = ask.state["task"]
+    if "section" not in ask.state:
+        return read(task.question, sentences(ask.state["memory"])) or rng.choice(_candidates(task))
+    seen = [s for s in sentences(ask.state["memory"]) if s != TINY.empty] + sentences(ask.state["section"])
+    kept = sorted(rng.sample(range(len(seen)), min(len(seen), rng.randint(0, 3))))
+    return " ".join(seen[i] for i in kept) or TINY.empty
+
+
+def oracle(ask: Ask, rng: random.Random) -> str:
+    """Keep exactly the gold sentences seen so far, and answer from the memory."""
+    task = ask.state["task"]
+    if "section" not in ask.state:
+        return read(task.question, sentences(ask.state["memory"])) or rng.choice(_candidates(task))
+    seen = sentences(ask.state["memory"]) + sentences(ask.state["section"])
+    return " ".join(g for g in task.gold if g in seen) or TINY.empty
+
+
+def _candidates(task: Task) -> list[str]:
+    from memlab.worlds.sentences import PLACES, THINGS
+
+    return PLACES if task.question.startswith("where") else THINGS
+
+
+def single(context: Callable[[Task], str], style: Style = TINY) -> Callable[[Task], Episode]:
+    """A baseline that asks the answer prompt once, with `context(task)` standing where the memory would."""
+
+    def baseline(task: Task) -> Episode:
+        text = yield Ask(style.answer(task.question, context(task)), style.answer_tokens, {"task": task})
+        answer = parse_answer(text)
+        return Outcome(exact_match(answer, task.answers), answer, {"f1": token_f1(answer, task.answers)})
+
+    return baseline
+
+
+PAPER = Paper(
+    name="memagent",
+    title="MemAgent",
+    notebook="03",
+    world=Documents(),
+    size_unit="sections",
+    episode=episode,
+    random_valid=random_valid,
+    oracle=oracle,
+    baselines={
+        "full-context": single(baselines.full_context),
+        "truncate": single(baselines.truncate),
+        "rag": single(baselines.rag),
+        "empty": single(lambda task: TINY.empty),
+    },
+)

@@ -1,0 +1,1 @@
+"""Policies turn prompts into completions: rules (`scripted`) and language models (`model`)."""

@@ -1,0 +1,1 @@
+"""Training: the tiny model (`pretrain`), the format (`warmstart`), the policy (`grpo`, `train`), and the plain loop that checks it."""

@@ -1,0 +1,179 @@
+"""`SegmentGRPOTrainer`: TRL's GRPOTrainer taught that one trajectory can be several training rows.
+
+One method is overridden. It plays the episodes, computes one advantage per TRAJECTORY, flattens trajectories to rows, lets TRL
+tensorise and score the rows, and puts the trajectory's advantage on each of them. Everything else (loss, checkpoints, KL, vLLM,
+several processes, Unsloth's kernels) is TRL's.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from accelerate.utils import gather
+
+from memlab.episode import Row, Trajectory
+from memlab.training.loop import group_advantages
+
+
+@dataclass(frozen=True)
+class GRPOSettings:
+    """Every number of a GRPO run. Batch of a step: `tasks` x `group` trajectories over all processes.
+
+    scale: "none" (MemAgent) or "group" (divide the advantage by the group's standard deviation).
+    beta: weight of the KL to the initial policy; 0 leaves the reference model out.
+    micro_batches: forward batches per step; raise it to bound memory.
+    """
+
+    steps: int = 300
+    tasks: int = 16
+    group: int = 8
+    learning_rate: float = 1e-3
+    warmup_steps: int = 10
+    schedule: str = "constant_with_warmup"
+    epsilon: float = 0.2
+    beta: float = 0.0
+    scale: str = "none"
+    temperature: float = 1.0
+    max_grad_norm: float = 1.0
+    micro_batches: int = 1
+    save_steps: int = 50
+    seed: int = 0
+
+
+def grpo_config(settings: GRPOSettings, output_dir: str, processes: int = 1, **overrides):
+    """The GRPOConfig of a run. Every field that matters is set here: Unsloth changes defaults under the same class name."""
+    import trl
+
+    per_step = settings.tasks * settings.group
+    if per_step % (processes * settings.micro_batches):
+        raise ValueError(
+            f"tasks x group = {per_step} trajectories do not divide over {processes} processes x {settings.micro_batches} "
+            "micro-batches; change tasks, group or micro_batches"
+        )
+    gpu = torch.cuda.is_available()
+    fields = dict(
+        output_dir=output_dir,
+        max_steps=settings.steps,
+        per_device_train_batch_size=per_step // (processes * settings.micro_batches),
+        gradient_accumulation_steps=settings.micro_batches,
+        steps_per_generation=settings.micro_batches,
+        num_iterations=1,
+        num_generations=settings.group,
+        max_completion_length=1,  # generation happens in our rollout; TRL uses it only for loss types we do not use
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=settings.schedule,
+        warmup_steps=settings.warmup_steps,
+        optim="adamw_torch",
+        adam_beta1=0.9,
+        adam_beta2=0.95,
+        adam_epsilon=1e-8,
+        weight_decay=0.0,
+        max_grad_norm=settings.max_grad_norm,
+        loss_type="dapo",  # sum over the active tokens of the whole batch: dummies and row counts cannot distort it
+        scale_rewards=settings.scale,
+        beta=settings.beta,
+        epsilon=settings.epsilon,
+        epsilon_high=settings.epsilon,
+        delta=None,
+        importance_sampling_level="token",
+        mask_truncated_completions=False,
+        use_bias_correction_kl=False,
+        top_entropy_quantile=1.0,
+        temperature=settings.temperature,
+        top_p=1.0,
+        top_k=0,
+        min_p=None,
+        repetition_penalty=1.0,
+        use_vllm=False,
+        shuffle_dataset=False,
+        bf16=gpu,
+        fp16=False,
+        use_cpu=not gpu,
+        gradient_checkpointing=gpu,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=gpu,
+        logging_steps=1,
+        save_strategy="steps",
+        save_steps=settings.save_steps,
+        save_total_limit=2,
+        report_to="none",
+        disable_tqdm=True,
+        seed=settings.seed,
+        data_seed=settings.seed,
+        remove_unused_columns=False,
+        log_completions=False,
+        ddp_find_unused_parameters=False,
+    )
+    return trl.GRPOConfig(**(fields | overrides))
+
+
+def make_segment_trainer():
+    """Subclass whatever `trl.GRPOTrainer` is NOW: decide about `import unsloth` before calling, because it replaces the class."""
+    import trl
+
+    class SegmentGRPOTrainer(trl.GRPOTrainer):
+        """GRPOTrainer for trajectories of one or more rows.
+
+        rollout: called with (inputs, trainer) on every process; inputs are this process's dataset entries, each repeated
+            once per group member. Returns one Trajectory per entry, in order.
+        """
+
+        def __init__(self, *args, rollout: Callable[[list[dict], object], Sequence[Trajectory]], **kwargs):
+            self._rollout, self._rows = rollout, None
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # rollout_func is announced as experimental; the contract tests watch it
+                super().__init__(
+                    *args, reward_funcs=_reward_of_row, rollout_func=lambda prompts, trainer: trainer._rows, **kwargs
+                )
+            if self.loss_type != "dapo":
+                raise ValueError(f"loss_type {self.loss_type!r} weighs rows, not tokens: dummy rows would dilute it; use 'dapo'")
+
+        def _generate_and_score_completions(self, inputs):
+            device, training = self.accelerator.device, self.model.training
+            group = self.num_generations if training else self.num_generations_eval
+            trajectories = self._rollout(inputs, self)
+            rewards = gather(torch.tensor([t.reward for t in trajectories], device=device, dtype=torch.float32))
+            mine = slice(self.accelerator.process_index * len(inputs), (self.accelerator.process_index + 1) * len(inputs))
+            advantages = group_advantages(rewards, group, self.scale_rewards)[mine]  # before any expansion into rows
+            sampled = torch.tensor([sum(sum(r.mask) for t in trajectories for r in t.rows)], device=device)
+            # a row whose advantage is 0 has no gradient (without KL): it counts in the token mean and is not computed
+            rows = [(row, i) for i, t in enumerate(trajectories) for row in t.rows if advantages[i] != 0 or self.beta != 0]
+            rows += self._dummies(len(rows), group, trajectories)
+            owner = torch.tensor([i for _, i in rows], device=device)
+            self._rows = dict(
+                prompt_ids=[row.prompt_ids for row, _ in rows],
+                completion_ids=[row.completion_ids for row, _ in rows],
+                logprobs=None,
+                env_mask=[row.mask for row, _ in rows],
+                row_reward=[trajectories[i].reward for _, i in rows],
+            )
+            out = super()._generate_and_score_completions([dict(inputs[i]) for _, i in rows])
+            out["advantages"] = advantages[owner].to(out["advantages"].dtype)
+            out["num_items_in_batch"] = gather(sampled).sum()
+            self._log_trajectory_rewards(rewards.view(-1, group), "train" if training else "eval")
+            return out
+
+        def _dummies(self, count: int, group: int, trajectories) -> list[tuple[Row, int]]:
+            """Zero-mask rows, so that every process has the same number and TRL can split it evenly (it drops the rest)."""
+            multiple = math.lcm(group, self.args.steps_per_generation)
+            most = int(gather(torch.tensor([count], device=self.accelerator.device)).max())
+            target = max(multiple, math.ceil(most / multiple) * multiple)
+            row = next(r for t in trajectories for r in t.rows)
+            return [(Row(row.prompt_ids[-1:], row.completion_ids[-1:], [0], []), 0)] * (target - count)
+
+        def _log_trajectory_rewards(self, grouped: torch.Tensor, mode: str) -> None:
+            """Replace the reward metrics, which TRL computed over rows, by those over trajectories."""
+            log = self._metrics[mode]
+            spread = grouped.std(1) if grouped.size(1) > 1 else torch.zeros(len(grouped))
+            log["reward"][-1], log["reward_std"][-1] = grouped.mean().item(), spread.mean().item()
+            log["frac_reward_zero_std"][-1] = (spread < 1e-8).float().mean().item()
+
+    return SegmentGRPOTrainer
+
+
+def _reward_of_row(completions, row_reward, **_):
+    return row_reward

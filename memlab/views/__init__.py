@@ -1,0 +1,1 @@
+"""What a reader sees: tables (`tables`) and figures (`figures`). Views read, and change nothing."""

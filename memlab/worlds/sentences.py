@@ -1,0 +1,74 @@
+"""The small readable English that the synthetic worlds and the tiny model share.
+
+Every fact is one sentence of a fixed shape, so that a person can read it and a rule can parse it back:
+
+    mira keeps the lantern .         holder   (person, thing)
+    tom wants the lantern .          wisher   (person, thing): looks like the first and answers another question
+    the lantern is in the attic .    place    (thing, place)
+
+Words are separated by single spaces, punctuation included: one word is one token of the tiny model.
+Extend the language by adding words to a list below or a relation to `RELATIONS`, then rerun `python -m memlab.training.pretrain`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+PEOPLE = (
+    "mira tom lena omar ruth ivan nora hugo anna felix clara boris dora simon elsa marco "
+    "greta jonas paula viktor irene oscar lydia peter sonia bruno edith karl vera leon ada rafael"
+).split()
+THINGS = (
+    "lantern coin map violin kettle ring book mirror candle compass drum ladder basket clock hammer scarf "
+    "bell rope mask feather bottle saddle needle trumpet kite teapot chain flute helmet puzzle brush anchor"
+).split()
+PLACES = (
+    "attic cellar garden harbor tower barn kitchen library market chapel stable bakery cave forest museum school "
+    "castle tunnel theater garage office mill meadow bridge cabin temple station hotel palace studio shed port"
+).split()
+
+
+class Fact(NamedTuple):
+    """One fact: `relation` is a key of RELATIONS, `subject` and `value` are words of the language."""
+
+    relation: str
+    subject: str
+    value: str
+
+    def __str__(self) -> str:
+        return RELATIONS[self.relation][2].format(self.subject, self.value)
+
+
+# relation -> (words its subject is drawn from, words its value is drawn from, sentence, question)
+RELATIONS = {
+    "holder": (PEOPLE, THINGS, "{} keeps the {} .", "what does {} keep ?"),
+    "wisher": (PEOPLE, THINGS, "{} wants the {} .", "what does {} want ?"),
+    "place": (THINGS, PLACES, "the {} is in the {} .", "where is the {} ?"),
+}
+TWO_HOP_QUESTION = "where is the thing {} keeps ?"
+
+
+def question(relation: str, subject: str) -> str:
+    """The one-hop question about `subject`; its answer is the fact's `value`."""
+    return RELATIONS[relation][3].format(subject)
+
+
+_SHAPES = {name: re.compile(re.escape(r[2]).replace(r"\{\}", r"(\w+)")) for name, r in RELATIONS.items()}
+
+
+def parse(sentence: str) -> Fact | None:
+    """The fact that `sentence` states, or None if it is not one of the shapes above."""
+    for name, shape in _SHAPES.items():
+        if match := shape.fullmatch(sentence):
+            return Fact(name, *match.groups())
+    return None
+
+
+def read(asked: str, facts: list[str]) -> str | None:
+    """Answer `asked` from sentences by rule; None when they do not say. The latest of several matching facts counts."""
+    known = {(f.relation, f.subject): f.value for f in map(parse, facts) if f}
+    for person in PEOPLE:
+        if asked == TWO_HOP_QUESTION.format(person):
+            return known.get(("place", known.get(("holder", person))))
+    return next((value for (relation, subject), value in known.items() if asked == question(relation, subject)), None)
