@@ -64,7 +64,7 @@ def wilson(right: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     p, zz = right / n, z * z
     centre = (p + zz / (2 * n)) / (1 + zz / n)
     half = z * math.sqrt(p * (1 - p) / n + zz / (4 * n * n)) / (1 + zz / n)
-    return (max(0.0, centre - half), min(1.0, centre + half))
+    return (0.0 if right == 0 else max(0.0, centre - half), 1.0 if right == n else min(1.0, centre + half))
 
 
 T975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)  # Student's t, 2.5 % each side, 1 to 9 degrees of freedom

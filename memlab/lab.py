@@ -1,4 +1,4 @@
-"""A notebook's first call and its last: `start` sets up, `Lab.checkpoint` tests a result, `Lab.colophon` records the run.
+"""A notebook's first call and its last: `start` sets up, `checkpoint` tests a result, `colophon` records the run.
 
 lab = start("03", PRESET, SEED)
 lab.checkpoint("advantages", advantages, shape=(4,), sums_to=0.0, hint="subtract the mean of the group")

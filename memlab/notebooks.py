@@ -7,8 +7,8 @@ with solutions and executed, and notebooks/student/NN_topic.ipynb, with stubs an
   defined once, in the library, and shown where it is taught;
 - what stands between `### BEGIN SOLUTION` and `### END SOLUTION` becomes, in the student's build, an error "your turn".
 
-A cell tagged `parameters` holds PRESET, SEED and the like; a run replaces their values. A cell tagged `check` calls what an
-exercise defines, so in the student's build it may fail.
+A cell tagged `parameters` holds PRESET, SEED and the like; a run replaces their values. A cell tagged `check` calls what
+an exercise defines, so in the student's build it may fail. A cell tagged `results` shows what `memlab run` prints at the end.
 
     python -m memlab.notebooks [NN ...] [--preset cpu] [--seed 0]   rebuild and run again; without NN: every notebook
 """
@@ -27,6 +27,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +58,15 @@ class Built:
 
 @dataclass(frozen=True)
 class Execution:
-    """A finished run: the file written, wall seconds in all, and wall seconds of each section by its heading."""
+    """A finished run: the file written, wall seconds in all, and wall seconds of each section by its heading.
+
+    table: what the cells tagged `results` printed or showed, as text; "" when there is none.
+    """
 
     path: Path
     seconds: float
     section_seconds: dict[str, float]
+    table: str
 
 
 # Building
@@ -126,13 +131,13 @@ def publish(nn: str | int, preset: str = "cpu", seed: int = 0, root: Path = ROOT
     """Rebuild notebook `nn` for readers: the student's build, and the solutions with the outputs of a fresh run."""
     path = find(nn, root)
     save(build(path).student, root / "notebooks" / "student" / f"{path.stem}.ipynb")
-    done = execute(path, preset, root / "runs" / path.stem / f"{path.stem}.ipynb", seed, root=root)
+    done = run(nn, preset, seed, root=root)
     # Only a run that went through replaces what readers see.
     return replace(done, path=shutil.copy(done.path, root / "notebooks" / f"{path.stem}.ipynb"))
 
 
 def stale(nn: str | int, root: Path = ROOT) -> list[Path]:
-    """The .ipynb files of notebook `nn` that are missing or do not say what its source says (outputs and parameters aside)."""
+    """The .ipynb files of `nn` that are missing or do not say what its source says (outputs and parameters aside)."""
     import nbformat
 
     built = build(nn, root)
@@ -214,7 +219,7 @@ def execute(
     quiet: bool = False,
     root: Path = ROOT,
 ) -> Execution:
-    """Run a notebook from top to bottom with this Python, in the repository root, and write it with its outputs to `out`.
+    """Run a notebook from top to bottom with this Python, in the repository root, and write it with outputs to `out`.
 
     path: a source (its solution build runs) or an .ipynb. parameters: further values for the parameters cell.
     timeout: seconds for any one cell; None waits for ever. Progress is one line, rewritten in place on a terminal.
@@ -235,7 +240,7 @@ def execute(
         resources={"metadata": {"path": str(root)}},
         kernel_manager_class=_this_python(),
         on_cell_start=progress.start,
-        on_cell_complete=progress.complete,
+        on_cell_executed=progress.executed,
     )
     fault = None
     with progress:
@@ -252,18 +257,35 @@ def execute(
         save(notebook, out)
         raise NotebookError(f"{path.name}: {progress.where()} {fault} (everything up to there is in {out})")
     save(canonicalise(notebook, root), out)
-    return Execution(out, progress.seconds, progress.section_seconds)
+    return Execution(out, progress.seconds, progress.section_seconds, _results(notebook))
+
+
+def run(nn: str | int, preset: str, seed: int = 0, out: Path | None = None, root: Path = ROOT) -> Execution:
+    """`execute` the solution build of notebook `nn`; by default into runs/NN_topic/, where it disturbs nothing."""
+    path = find(nn, root)
+    return execute(path, preset, out or root / "runs" / path.stem / f"{path.stem}.ipynb", seed, root=root)
+
+
+def _results(notebook: Any) -> str:
+    """The text of the outputs of every cell tagged `results`."""
+    texts = []
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and "results" in cell.metadata.get("tags", ()):
+            for output in cell.outputs:
+                text = output.get("text") or output.get("data", {}).get("text/plain", "")
+                texts.append("".join(text).rstrip("\n"))
+    return "\n".join(filter(None, texts))
 
 
 def _this_python():
-    """A kernel manager class that starts the interpreter running now, whatever kernels are registered on the machine."""
+    """A kernel manager class that starts the interpreter running now, whatever kernels the machine has registered."""
     from jupyter_client import AsyncKernelManager
     from jupyter_client.kernelspec import KernelSpec
 
     class ThisPython(AsyncKernelManager):
         @property
         def kernel_spec(self):
-            argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+            argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"]
             return KernelSpec(argv=argv, display_name="Python 3", language="python")
 
     return ThisPython
@@ -333,7 +355,7 @@ class _Progress:
         elif section_is_new and not self.quiet:
             print(self._line(), flush=True)
 
-    def complete(self, cell, cell_index):
+    def executed(self, cell, cell_index, execute_reply=None):
         if cell_index in self.numbers:
             heading = self.headings[cell_index]
             self.section_seconds[heading] = self.section_seconds.get(heading, 0.0) + time.monotonic() - self.cell_began
@@ -384,6 +406,7 @@ def canonicalise(notebook: Any, root: Path = ROOT, home: Path | None = None) -> 
     repository and of the home directory become `.` and `~`. Code cells count 1..n.
     """
     notebook.metadata = _metadata(notebook.metadata.get("memlab"))
+    neutral = partial(_neutral, paths=[(root, "."), (home or Path.home(), "~")])
     count = 0
     for cell in notebook.cells:
         cell.metadata = _cell_metadata(cell.metadata)
@@ -401,8 +424,7 @@ def canonicalise(notebook: Any, root: Path = ROOT, home: Path | None = None) -> 
                 if not output.data:
                     continue
             outputs.append(output)
-        paths = [(root, "."), (home or Path.home(), "~")]
-        cell.outputs = [_map_text(output, lambda text: _neutral(text, paths)) for output in outputs]
+        cell.outputs = [_map_text(output, neutral) for output in outputs]
     return notebook
 
 

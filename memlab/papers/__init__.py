@@ -17,6 +17,8 @@ NAMES = ("memagent",)
 class World(Protocol):
     """Where tasks come from. The same `rng` state and size give the same task."""
 
+    name: str
+
     def make(self, rng: random.Random, size: int) -> Any: ...
 
 

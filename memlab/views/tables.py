@@ -105,7 +105,11 @@ def table(
             return ""
         if callable(how):
             return visible(how(value))
-        return visible(format(value, how)) if how else visible(f"{value:.3g}" if isinstance(value, float) else value)
+        if how:
+            return visible(format(value, how))
+        if isinstance(value, float):
+            return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+        return visible(value)
 
     numeric = {c for c in columns if all(isinstance(row.get(c), int | float | None) for row in rows)}
     return Table(

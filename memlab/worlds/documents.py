@@ -2,7 +2,7 @@
 
 Built so that memory is the only way and no shortcut works:
 
-- the section that holds the first gold fact is uniform over the document, for every length;
+- the places of the gold facts are uniform over the document, for every length;
 - distractors are about other subjects, or are lures: the asked person with the other verb, the asked thing wanted by others;
 - in a two-hop task ("where is the thing mira keeps ?") the two facts stand in reading order, in the same or different sections,
   and nothing in the question resembles the second;
@@ -28,6 +28,7 @@ LURE_RATE = 0.1  # share of distractors that mention the asked person or thing
 class Documents:
     """The document world. `make(rng, size)` draws one task of `size` sections, `facts` sentences each."""
 
+    name = "documents"
     facts: int = 4
     two_hop: float = 0.5
     order: Literal["reading", "any"] = "reading"

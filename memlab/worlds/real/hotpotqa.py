@@ -1,13 +1,15 @@
 """HotpotQA (Yang et al. 2018): two-hop questions over Wikipedia paragraphs, as documents of any length.
 
 The long documents follow MemAgent section 4.1: the question's own ten paragraphs among paragraphs of other questions,
-shuffled, titles included, and read in sections. Two things differ:
+shuffled, titles included, and read in sections. Three things differ:
 
 - **The gold position is drawn per task.** The paper's script shuffles with one fixed seed and the question's own
   paragraphs first in the list, so for a given length they stand at the same places for every question: a policy can
   learn WHEN to write.
 - **A paragraph never crosses a section boundary**, so every gold sentence can be read whole. The paper cuts at a
   token count.
+- **A document is given by its number of sections**, not of paragraphs. In a short one, paragraphs that do not fit are
+  cut at a sentence end or left out: first those of other questions, then the question's own, never a gold sentence.
 
 Data: CC BY-SA 4.0. It is not part of memlab; see `load` for where it is looked for.
 """

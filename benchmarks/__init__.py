@@ -1,0 +1,1 @@
+"""Measurements that the README quotes. Each is one command and prints one table."""

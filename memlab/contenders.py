@@ -1,0 +1,62 @@
+"""Everyone who can be asked the same questions, by name: trained and untrained models, rules, and baselines.
+
+The CLI, the notebooks and the benchmarks get their policies here, so that a name means the same thing everywhere.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from memlab.papers import Paper
+from memlab.paths import ROOT
+from memlab.policies import pretrained
+from memlab.policies.base import Policy
+from memlab.policies.model import ModelPolicy
+from memlab.policies.scripted import ScriptedPolicy
+
+RUNS = ROOT / "data" / "runs"
+RULES = ("random", "oracle")
+RECORDED = {"warmstart": "warmstart", "trained": "trained-0", "sft-oracle": "sft-oracle"}
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A policy and the episode it plays (the paper's own, or a baseline's). model: where its weights are from, if any."""
+
+    name: str
+    policy: Policy
+    episode: object
+    model: str | None
+
+
+def names(paper: Paper) -> list[str]:
+    """Every name that `contender` knows for `paper`; a directory with a saved policy is one as well."""
+    return ["untrained", *RECORDED, *RULES, *paper.baselines]
+
+
+def contender(paper: Paper, name: str, seed: int = 0, model: str = "tiny") -> Contender:
+    """Who is called `name`. Models are greedy. Baselines and "untrained" run `model`, which was never trained on the paper.
+
+    Raises ValueError for an unknown name, FileNotFoundError for weights that are not there, ManifestError for altered ones.
+    """
+    if name in RULES:
+        rule = paper.oracle if name == "oracle" else paper.random_valid
+        return Contender(name, ScriptedPolicy(rule, pretrained.load(model)[1], seed), paper.episode, None)
+    source = model if name == "untrained" or name in paper.baselines else weights_of(paper, name)
+    weights, tokenizer = pretrained.load(source)
+    policy = ModelPolicy(weights, tokenizer, temperature=0, seed=seed, name=name)
+    return Contender(name, policy, paper.baselines.get(name, paper.episode), str(source))
+
+
+def weights_of(paper: Paper, name: str) -> str:
+    """Where the weights of a recorded policy, or of a run's directory, are. Raises as `contender` does."""
+    if name in RECORDED:
+        recorded = RUNS / paper.name / RECORDED[name] / "policy"
+        if not recorded.is_dir():
+            raise FileNotFoundError(f"there is no recorded {name} policy of {paper.name}; make one: memlab train {paper.name}")
+        return os.path.relpath(recorded)
+    if not Path(name).is_dir():
+        raise ValueError(f"{name!r} is neither a policy nor a directory; choose one of: {', '.join(names(paper))}, or a path")
+    return str(Path(name) / "policy" if (Path(name) / "policy").is_dir() else Path(name))

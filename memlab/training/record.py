@@ -1,0 +1,94 @@
+"""Make the recorded runs of a paper: `python -m memlab.training.record memagent` fills data/runs/memagent.
+
+    warmstart/policy     the tiny model after the format warm start: where every GRPO run begins
+    trained-S/           GRPO, one training seed S each: run.json, log.jsonl, policy
+    sft-oracle/policy    supervised imitation of the oracle, as many episodes as one GRPO run plays
+    results.json         every contender on the same tasks, one record as `memlab eval --json` prints it
+
+What is there already is kept, so that the parts can be made one by one (--only) and a killed run goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+
+import torch
+
+from memlab import contenders, evaluation, papers, presets
+from memlab.papers import Paper
+from memlab.policies import pretrained
+from memlab.training.train import save_policy, settings_of, train
+from memlab.training.warmstart import finetune
+
+SEEDS = (0, 1, 2, 3, 4)
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+N, EVALUATION_SEED = 200, 2026
+
+
+def warmstart(paper: Paper) -> None:
+    """The format, with choices made at random."""
+    model, tokenizer = pretrained.load("tiny")
+    with tempfile.TemporaryDirectory() as work:
+        finetune(paper, paper.random_valid, model, tokenizer, work)
+    save_policy(model, tokenizer, _home(paper, "warmstart") / "policy")
+
+
+def trained(paper: Paper, seed: int) -> None:
+    """One GRPO run at the cpu preset."""
+    out = _home(paper, f"trained-{seed}")
+    model, tokenizer = pretrained.load(_home(paper, "warmstart") / "policy")
+    train(paper, model, tokenizer, settings_of(presets.get("cpu"), seed), out, resume=(out / "run.json").exists())
+    shutil.rmtree(out / "checkpoints")
+
+
+def sft_oracle(paper: Paper) -> None:
+    """Imitation of the oracle, from the same start, on as many episodes as one GRPO run plays."""
+    settings = settings_of(presets.get("cpu"), 0)
+    model, tokenizer = pretrained.load(_home(paper, "warmstart") / "policy")
+    with tempfile.TemporaryDirectory() as work:
+        finetune(paper, paper.oracle, model, tokenizer, work, tasks=settings.steps * settings.tasks * settings.group)
+    save_policy(model, tokenizer, _home(paper, "sft-oracle") / "policy")
+
+
+def results(paper: Paper, sizes=SIZES, n: int = N) -> None:
+    """Evaluate everyone on the same tasks into results.json."""
+    path = _home(paper, "") / "results.json"
+    records = json.loads(path.read_text()) if path.exists() else []
+    done = {(r["policy"], r["size"]) for r in records}
+    everyone = ["random", "oracle", "untrained", "warmstart", "sft-oracle", *paper.baselines]
+    for name in [*everyone, *(str(_home(paper, f"trained-{seed}")) for seed in SEEDS)]:
+        who = contenders.contender(paper, name)
+        label = name.rsplit("/", 1)[-1]
+        for size in sizes:
+            if (label, size) not in done:
+                [result] = evaluation.evaluate(paper, who.policy, [size], n, EVALUATION_SEED, who.episode)
+                records.append({"policy": label, "n": n, "seed": EVALUATION_SEED} | result)
+                path.write_text(json.dumps(records, indent=1) + "\n")
+                print(label, size, result["accuracy"], flush=True)
+
+
+def _home(paper: Paper, part: str):
+    return contenders.RUNS / paper.name / part
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Make the recorded runs of a paper in data/runs.")
+    parser.add_argument("paper", choices=papers.NAMES)
+    parser.add_argument("--only", help="one part: warmstart, trained-S, sft-oracle or results (default: what is missing)")
+    args = parser.parse_args()
+    paper = papers.get(args.paper)
+    torch.set_num_threads(1)
+    parts = {"warmstart": warmstart} | {f"trained-{s}": lambda p, s=s: trained(p, s) for s in SEEDS} | {"sft-oracle": sft_oracle}
+    for name, make in parts.items():
+        if args.only in (None, name) and not (_home(paper, name) / "policy").is_dir():
+            make(paper)
+            print(f"{name}: done", flush=True)
+    if args.only in (None, "results"):
+        results(paper)
+
+
+if __name__ == "__main__":
+    main()
