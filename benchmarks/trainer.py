@@ -15,7 +15,7 @@ import time
 
 import torch
 from datasets import Dataset
-from transformers import TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 
 from memlab import contenders, papers
 from memlab.policies import pretrained
@@ -50,7 +50,7 @@ def trainer_steps(model, tokenizer, trajectories, settings: GRPOSettings) -> lis
             rollout=lambda inputs, trainer: trajectories,
             callbacks=[clock],
         )
-        trainer.remove_callback("PrinterCallback")
+        trainer.remove_callback(PrinterCallback)
         trainer.train()
     return clock.seconds
 

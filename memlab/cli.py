@@ -8,17 +8,26 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+for name, value in {
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # of loading and saving: a tiny model takes milliseconds
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TRL_EXPERIMENTAL_SILENCE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}.items():
+    os.environ.setdefault(name, value)
 
 app = typer.Typer(
-    help="Train language models to manage their memory, and see what they keep.", no_args_is_help=True, add_completion=False
+    help="Train language models to manage their memory, and see what they keep.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
 )
 
 
@@ -54,28 +63,53 @@ def run(
 @app.command()
 def train(
     paper: Annotated[str, typer.Argument(help="which paper: memagent")],
-    preset: Annotated[str, typer.Option(help="the dial: smoke or cpu")] = "cpu",
+    preset: Annotated[str, typer.Option(help="the dial: smoke, cpu or gpu")] = "cpu",
     seed: Annotated[int, typer.Option(help="seed of tasks and sampling")] = 0,
     steps: Annotated[int | None, typer.Option(help="optimiser steps, instead of the preset's")] = None,
     out: Annotated[Path | None, typer.Option(help="directory of the run (default runs/PAPER-SEED)")] = None,
     start: Annotated[str, typer.Option(help="where to begin: warmstart, untrained, or a directory with a policy")] = "warmstart",
     resume: Annotated[bool, typer.Option("--resume", help="go on from the newest complete checkpoint of --out")] = False,
+    model: Annotated[str | None, typer.Option(help="gpu: tiny, smollm2, hub:ID or a directory, instead of the preset's")] = None,
+    task: Annotated[str, typer.Option(help="gpu: english (synthetic) or hotpotqa (real documents)")] = "english",
+    four_bit: Annotated[bool, typer.Option("--four-bit", help="gpu: hold the weights in 4 bits")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="gpu: print what the run would take, and stop")] = False,
 ) -> None:
     """Train a policy with GRPO from the final answer's reward alone. A killed run goes on with --resume."""
-    from memlab import contenders, papers, presets
-    from memlab.policies import pretrained
-    from memlab.training import train as training
+    from memlab import papers, presets
 
-    chosen, dial = papers.get(paper), presets.get(preset)
+    title, dial = papers.get(paper).title, presets.get(preset)
+    if steps is not None and steps < 1:
+        raise Wrong(f"--steps is {steps}; train for at least one step: memlab train {paper} --steps 20")
+    if preset == "node":
+        raise Wrong(f"the node preset is not part of this command yet; train on one GPU with: memlab train {paper} --preset gpu")
     if dial.needs_gpu:
-        raise Wrong(f"the {preset} preset is not part of this command yet; train on this machine with: memlab train {paper} --preset cpu")
-    source = "tiny" if start == "untrained" else contenders.weights_of(chosen, start)
-    settings = training.settings_of(dial, seed, steps)
-    out = out or Path("runs") / f"{paper}-{seed}"
-    model, tokenizer = pretrained.load(source)
-    print(f"{chosen.title}, {settings.steps} steps of {settings.tasks} x {settings.group} rollouts, seed {seed}, into {out}")
-    policy = training.train(chosen, model, tokenizer, settings, out, resume=resume, on_step=_progress(settings.steps))
-    print(f"\ntrained policy: {policy}\nevaluate it: memlab eval {paper} --policy {out}")
+        from memlab.training import gpu  # it decides about Unsloth, before anything imports transformers
+
+        plan = gpu.plan_run(paper, model, task, preset, seed, steps, start, four_bit)
+        print(*filter(None, [plan.accelerator.notice, plan.estimate]), sep="\n")
+        if dry_run:
+            return
+        settings, out = plan.settings, out or Path("runs") / f"{paper}-gpu-{seed}"
+        begin = partial(gpu.run, plan, out)
+    else:
+        from memlab import contenders
+        from memlab.policies import pretrained
+        from memlab.training import train as training
+
+        settings, out = training.settings_of(dial, seed, steps), out or Path("runs") / f"{paper}-{seed}"
+        source = "tiny" if start == "untrained" else contenders.weights_of(papers.get(paper), start)
+        begin = partial(training.train, papers.get(paper), *pretrained.load(source), settings, out)
+    print(f"{title}, {settings.steps} steps of {settings.tasks} x {settings.group} rollouts, seed {seed}, into {out}")
+    try:
+        policy = begin(resume=resume, on_step=_progress(settings.steps))
+    except KeyboardInterrupt:
+        print("\nmemlab: interrupted; go on with the same command and --resume", file=sys.stderr)
+        raise
+    finally:
+        if sys.stdout.isatty():
+            print()  # ends the line of the progress
+    where = f" --task {task}" if dial.needs_gpu and plan.lora_rank else ""
+    print(f"trained policy: {policy}\nevaluate it: memlab eval {paper} --policy {out}{where}")
 
 
 @app.command("eval")
@@ -83,23 +117,36 @@ def evaluate(
     paper: Annotated[str, typer.Argument(help="which paper: memagent")],
     policy: Annotated[
         str,
-        typer.Option(help="untrained, warmstart, trained, sft-oracle, random, oracle, full-context, truncate, rag, empty, or a path"),
+        typer.Option(help="untrained, warmstart, trained, sft-oracle, random, oracle, a baseline of the paper, or a path"),
     ] = "trained",
-    sizes: Annotated[str, typer.Option(help="sizes of the tasks, comma-separated; for memagent: sections of the document")] = "4,64",
+    sizes: Annotated[str, typer.Option(help="sizes of the tasks, comma-separated; memagent: sections of the document")] = "4,64",
     n: Annotated[int, typer.Option("-n", help="tasks of each size")] = 200,
     seed: Annotated[int, typer.Option(help="seed of the tasks: any number; policies with the same seed get the same tasks")] = 0,
+    task: Annotated[str, typer.Option(help="instruct models: english or hotpotqa; default: the tiny model's language")] = "",
+    model: Annotated[str, typer.Option(help="instruct models: who runs baselines and untrained")] = "smollm2",
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of a table")] = False,
 ) -> None:
     """Evaluate one policy: accuracy with its 95 % interval, F1, tokens and latency, for each size."""
+    import torch
+
     from memlab import contenders, evaluation, lab, papers
+    from memlab.papers import instruct
     from memlab.views.tables import table
 
     chosen = papers.get(paper)
     wanted = _sizes(sizes)
     if n < 1:
         raise Wrong(f"-n is {n}; ask for at least one task: memlab eval {paper} -n 200")
-    who = contenders.contender(chosen, policy, seed)
-    results = evaluation.evaluate(chosen, who.policy, wanted, n, seed, who.episode)
+    world = None
+    if task:
+        if policy in contenders.RECORDED:
+            raise Wrong(f"{policy} is a tiny model and reads no {task}; give a directory: memlab eval {paper} --task {task} --policy DIR")
+        chosen = instruct.instruct(chosen, task)
+        world = instruct.evaluation_world(chosen)
+    who = contenders.contender(chosen, policy, seed, model if task else "tiny")
+    if task and torch.cuda.is_available() and hasattr(who.policy, "model"):
+        who.policy.model.to("cuda")
+    results = evaluation.evaluate(chosen, who.policy, wanted, n, seed, who.episode, world)
     if as_json:
         record = {
             "paper": paper,
@@ -114,7 +161,8 @@ def evaluate(
         print(json.dumps(record))
         return
     caption = f"{chosen.title}, {policy}, n = {n}, seed {seed}; size in {chosen.size_unit}, tokens and seconds a task"
-    print(table([r | {"ci95": "{:.3f} to {:.3f}".format(*r["ci95"])} for r in results], caption, {"accuracy": ".3f", "f1": ".3f"}))
+    rows = [r | {"ci95": "{:.3f} to {:.3f}".format(*r["ci95"])} for r in results]
+    print(table(rows, caption, {"accuracy": ".3f", "f1": ".3f"}))
 
 
 def _sizes(text: str) -> list[int]:
@@ -132,7 +180,8 @@ def _progress(steps: int):
     live = sys.stdout.isatty()
 
     def show(record: dict) -> None:
-        line = f"step {record['step']}/{steps}  reward {record['reward']:.3f}  groups without spread {record['zero_spread_share']:.2f}"
+        flat = record["zero_spread_share"]
+        line = f"step {record['step']}/{steps}  reward {record['reward']:.3f}  groups without spread {flat:.2f}"
         if live:
             print(f"\r{line}\033[K", end="", flush=True)
         elif record["step"] % 25 == 0 or record["step"] == steps:
@@ -142,25 +191,35 @@ def _progress(steps: int):
 
 
 def main() -> None:
-    """Entry point: an error that a person can mend is one sentence on stderr and exit code 1, never a stack trace."""
+    """Entry point: an error that a person can mend is one sentence on stderr and exit code 1, never a stack trace.
+
+    MEMLAB_DEBUG=1 shows the stack trace of every error.
+    """
     try:
-        app(standalone_mode=False)
-    except typer.Exit as end:
-        sys.exit(end.exit_code)
-    except typer.Abort:
-        sys.exit("interrupted")
+        sys.exit(app(sys.argv[1:] or ["--help"], prog_name="memlab", standalone_mode=False))
     except Exception as error:
         if os.environ.get("MEMLAB_DEBUG") or not _for_people(error):
             raise
-        sys.exit(f"memlab: {getattr(error, 'format_message', lambda: error)()}")
+        sys.exit(f"memlab: {_sentence(error)}")
 
 
 def _for_people(error: Exception) -> bool:
-    """Whether the message was written for the person at the terminal: ours, click's, and the file system's."""
-    import click
+    """Whether the message was written for the person at the terminal: the file system's, the command line's, and our own.
 
-    kinds = (Wrong, ValueError, OSError, click.ClickException)
-    return isinstance(error, kinds) or type(error).__module__.startswith("memlab.")
+    A ValueError counts if memlab raised it; one from the depths of a library is a bug and keeps its stack trace.
+    """
+    if isinstance(error, ValueError):
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        return frame.f_globals.get("__name__", "").startswith(("memlab", "__main__"))
+    return isinstance(error, (OSError, TyperException)) or type(error).__module__.startswith(("memlab.", "__main__"))
+
+
+def _sentence(error: Exception) -> str:
+    """The message on one line; for a wrong option or argument, with the command that lists the right ones."""
+    if not isinstance(error, TyperException):
+        return " ".join(str(error).split())
+    context = getattr(error, "ctx", None)
+    return f"{error.format_message().rstrip('.')}; see: {context.command_path if context else 'memlab'} --help"
 
 
 if __name__ == "__main__":

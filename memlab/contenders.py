@@ -41,6 +41,8 @@ def contender(paper: Paper, name: str, seed: int = 0, model: str = "tiny") -> Co
 
     Raises ValueError for an unknown name, FileNotFoundError for weights that are not there, ManifestError for altered ones.
     """
+    if name not in names(paper) and not Path(name).is_dir():
+        raise ValueError(f"{name!r} is neither a policy nor a directory; choose one of: {', '.join(names(paper))}, or a path")
     if name in RULES:
         rule = paper.oracle if name == "oracle" else paper.random_valid
         return Contender(name, ScriptedPolicy(rule, pretrained.load(model)[1], seed), paper.episode, None)
@@ -51,12 +53,18 @@ def contender(paper: Paper, name: str, seed: int = 0, model: str = "tiny") -> Co
 
 
 def weights_of(paper: Paper, name: str) -> str:
-    """Where the weights of a recorded policy, or of a run's directory, are. Raises as `contender` does."""
+    """Where the weights of a recorded policy, or of a run's directory, are. Raises ValueError and FileNotFoundError."""
     if name in RECORDED:
         recorded = RUNS / paper.name / RECORDED[name] / "policy"
         if not recorded.is_dir():
-            raise FileNotFoundError(f"there is no recorded {name} policy of {paper.name}; make one: memlab train {paper.name}")
+            make = f"python -m memlab.training.record {paper.name} --only {RECORDED[name]}"
+            raise FileNotFoundError(f"there is no recorded {name} policy of {paper.name}; make it: {make}")
         return os.path.relpath(recorded)
     if not Path(name).is_dir():
-        raise ValueError(f"{name!r} is neither a policy nor a directory; choose one of: {', '.join(names(paper))}, or a path")
-    return str(Path(name) / "policy" if (Path(name) / "policy").is_dir() else Path(name))
+        choices = ", ".join(["untrained", *RECORDED])
+        raise ValueError(f"{name!r} has no weights; choose one of: {choices}, or a directory with a policy")
+    directory = Path(name) / "policy" if (Path(name) / "policy").is_dir() else Path(name)
+    if not (directory / "config.json").exists():
+        finish = f"memlab train {paper.name} --out {name} --resume"
+        raise FileNotFoundError(f"{name} holds no policy; if its run was cut short, finish it: {finish}")
+    return str(directory)

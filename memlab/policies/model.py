@@ -13,7 +13,7 @@ from memlab.policies.base import Completion, Policy, Prompt
 
 
 class ModelPolicy(Policy):
-    """Samples from `model` at `temperature` (0 is greedy), with no top-k and no top-p, so that training sees the same distribution.
+    """Samples from `model` at `temperature` (0 is greedy), without top-k and top-p, so that training sees the same distribution.
 
     window: longest prompt plus completion, in tokens (default: the model's `max_position_embeddings`). A prompt that does not
         fit gets an empty completion marked `overflow`: a serving engine refuses it likewise.
@@ -29,7 +29,7 @@ class ModelPolicy(Policy):
         self.reseed(seed)
 
     def reseed(self, seed: int) -> None:
-        self.generator.manual_seed(seed)
+        self.generator.manual_seed(seed % 2**63)  # torch takes no other
 
     @torch.no_grad()
     def complete(self, prompts: list[Prompt]) -> list[Completion]:

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from memlab.manifest import MANIFEST, ManifestError, sha256, verify_manifest, write_manifest
@@ -53,7 +54,11 @@ def load(name_or_path: str | os.PathLike = "tiny"):
         )
     if (Path(name) / MANIFEST).exists():
         _verify(Path(name), MANIFEST, fix="copy or save it again")
-    return _from_directory(name)
+    try:
+        return _from_directory(name)
+    except (OSError, ValueError, SafetensorError) as error:  # in the loaders' words, which may not say what or where
+        reason = str(error).strip().split("\n")[0].rstrip(" .:")
+        raise ManifestError(f"{name} cannot be loaded ({reason}); copy or save it again") from error
 
 
 def smollm2(cache_dir: str | os.PathLike | None = None):

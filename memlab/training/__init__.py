@@ -1,1 +1,1 @@
-"""Training: the tiny model (`pretrain`), the format (`warmstart`), the policy (`grpo`, `train`), and the plain loop that checks it."""
+"""Training: the tiny model (`pretrain`), the format (`warmstart`), the policy (`grpo`, `train`), and the loop that checks it."""

@@ -7,6 +7,7 @@ several processes, Unsloth's kernels) is TRL's.
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from accelerate.utils import gather
 
+from memlab.accelerator import precision
 from memlab.episode import Row, Trajectory
 from memlab.training.loop import group_advantages
 
@@ -88,10 +90,11 @@ def grpo_config(settings: GRPOSettings, output_dir: str, processes: int = 1, **o
         top_k=0,
         min_p=None,
         repetition_penalty=1.0,
-        use_vllm=False,
+        use_vllm=False,  # Unsloth turns it on itself where the model was loaded with fast_inference
+        vllm_importance_sampling_correction=False,  # it needs the sampler's log-probabilities
         shuffle_dataset=False,
-        bf16=gpu,
-        fp16=False,
+        bf16=precision() == "bf16",
+        fp16=precision() == "fp16",
         use_cpu=not gpu,
         gradient_checkpointing=gpu,
         dataloader_num_workers=0,
@@ -102,8 +105,8 @@ def grpo_config(settings: GRPOSettings, output_dir: str, processes: int = 1, **o
         save_total_limit=2,
         report_to="none",
         disable_tqdm=True,
-        seed=settings.seed,
-        data_seed=settings.seed,
+        seed=settings.seed % 2**32,  # numpy takes no other; tasks and samples are drawn from the seed itself
+        data_seed=settings.seed % 2**32,
         remove_unused_columns=False,
         log_completions=False,
         ddp_find_unused_parameters=False,
@@ -122,13 +125,19 @@ def make_segment_trainer():
             once per group member. Returns one Trajectory per entry, in order.
         """
 
-        def __init__(self, *args, rollout: Callable[[list[dict], object], Sequence[Trajectory]], **kwargs):
+        def __init__(self, model, args, rollout: Callable[[list[dict], object], Sequence[Trajectory]], **kwargs):
             self._rollout, self._rows = rollout, None
+            # TRL would read the reference from the path that the model once had. The KL is to the weights that it has now.
+            beta, copied = args.beta, args.beta != 0 and not hasattr(model, "peft_config")
+            args.beta = 0.0 if copied else beta
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # rollout_func is announced as experimental; the contract tests watch it
-                super().__init__(
-                    *args, reward_funcs=_reward_of_row, rollout_func=lambda prompts, trainer: trainer._rows, **kwargs
-                )
+                kwargs |= dict(reward_funcs=_reward_of_row, rollout_func=lambda prompts, trainer: trainer._rows)
+                super().__init__(model=model, args=args, **kwargs)
+            self.beta = self.args.beta = beta
+            if copied:
+                reference = copy.deepcopy(model).eval().requires_grad_(False)
+                self.ref_model = self.accelerator.prepare_model(reference, evaluation_mode=True)
             if self.loss_type != "dapo":
                 raise ValueError(f"loss_type {self.loss_type!r} weighs rows, not tokens: dummy rows would dilute it; use 'dapo'")
 
@@ -136,7 +145,8 @@ def make_segment_trainer():
             device, training = self.accelerator.device, self.model.training
             group = self.num_generations if training else self.num_generations_eval
             trajectories = self._rollout(inputs, self)
-            rewards = gather(torch.tensor([t.reward for t in trajectories], device=device, dtype=torch.float32))
+            # float32 values in float64, so that the mean of equal ones is exact: Adam makes full steps out of a residue of 1e-8
+            rewards = gather(torch.tensor([t.reward for t in trajectories], device=device, dtype=torch.float32)).double()
             mine = slice(self.accelerator.process_index * len(inputs), (self.accelerator.process_index + 1) * len(inputs))
             advantages = group_advantages(rewards, group, self.scale_rewards)[mine]  # before any expansion into rows
             sampled = torch.tensor([sum(sum(r.mask) for t in trajectories for r in t.rows)], device=device)
@@ -162,7 +172,9 @@ def make_segment_trainer():
             multiple = math.lcm(group, self.args.steps_per_generation)
             most = int(gather(torch.tensor([count], device=self.accelerator.device)).max())
             target = max(multiple, math.ceil(most / multiple) * multiple)
-            row = next(r for t in trajectories for r in t.rows)
+            row = next((r for t in trajectories for r in t.rows), None)
+            if row is None:
+                raise ValueError("no rollout wrote a token: every prompt exceeds the policy's window; make the tasks smaller")
             return [(Row(row.prompt_ids[-1:], row.completion_ids[-1:], [0], []), 0)] * (target - count)
 
         def _log_trajectory_rewards(self, grouped: torch.Tensor, mode: str) -> None:

@@ -40,7 +40,13 @@ from memlab.worlds.sentences import PEOPLE, PLACES, RELATIONS, THINGS, TWO_HOP_Q
 
 PAD, END, UNKNOWN = "<pad>", "<end>", "<unknown>"
 WINDOW = 512  # tokens; documents of 32 sections and more do not fit, which is the point
-STEPS = {"rotations": 600, "recall": 1800, "reading": 1600, "formats": 1600}
+# phase -> (optimiser steps, how often each kind of batch is drawn in it: nothing may be forgotten)
+PHASES = {
+    "rotations": (600, {"rotations": 1.0}),
+    "recall": (1600, {"recall": 0.8, "rotations": 0.2}),
+    "reading": (1200, {"reading": 0.8, "recall": 0.2}),
+    "formats": (2400, {"formats": 0.5, "reading": 0.35, "recall": 0.15}),
+}
 LEARNING_RATE = 3e-3
 GATE = 0.99  # copy and reading accuracy below which no reinforcement learning should start from this model
 
@@ -130,8 +136,6 @@ class Curriculum:
         for _ in range(32):
             shapes = {name: [w for w in r[2].split() if w in ("{}", ".") or self.rng.random() >= drop] for name, r in RELATIONS.items()}
             facts = self.facts(count)
-            if drop:  # without its verb a wish cannot be told from a holding
-                facts = [f for f in facts if f.relation != "wisher"] or facts
 
             def ids(facts, shapes=shapes):
                 return [t for f in facts for t in self.tokenizer.encode(" ".join(shapes[f.relation]).format(f.subject, f.value))]
@@ -142,23 +146,29 @@ class Curriculum:
         return rows
 
     def facts(self, count: int) -> list[Fact]:
+        """Facts with different keys; some reuse a word of an earlier one, as the two hops of a question do."""
         found: dict[tuple, Fact] = {}
         while len(found) < count:
             relation = self.rng.choice(list(RELATIONS))
             subject, value = self.rng.choice(RELATIONS[relation][0]), self.rng.choice(RELATIONS[relation][1])
+            if found and self.rng.random() < 0.3:
+                other = self.rng.choice(list(found.values()))
+                subject = other.value if other.value in RELATIONS[relation][0] else subject
             found.setdefault((relation, subject), Fact(relation, subject, value))
         return list(found.values())
 
     def reading(self, progress: float) -> list[Row]:
-        """Mostly a few facts; one batch in twelve is long, so that reading works up to the window."""
-        if self.rng.random() < 1 / 12:
-            return self.read(8, 12, 80)
-        return self.read(16, 5, 16) if self.rng.random() < 0.2 else self.read(64, 2, 4)
+        """From one fact to as many as the window holds, mostly few."""
+        kind = self.rng.random()
+        if kind < 0.6:
+            return self.read(64, 1, 4)
+        return self.read(20, 5, 16) if kind < 0.85 else self.read(8, 17, 80)
 
     def read(self, count: int, fewest: int, most: int) -> list[Row]:
         """`count` questions, each over `fewest` to `most` facts, answered from them by rule."""
         paper = papers.get("memagent")
-        tasks = [Documents(facts=self.rng.randint(fewest, most)).make(self.rng, 1) for _ in range(count)]
+        sizes = [self.rng.randint(fewest, most) for _ in range(count)]
+        tasks = [Documents(facts=n, two_hop=0.5 if n > 1 else 0.0).make(self.rng, 1) for n in sizes]
         policy = ScriptedPolicy(paper.random_valid, self.tokenizer, self.rng.randrange(2**31))
         played = play([paper.baselines["full-context"](t) for t in tasks], policy, tasks)
         return [row for t in played for row in t.rows]
@@ -182,7 +192,8 @@ def format_rows(paper, rule, tokenizer, tasks: int, seed: int) -> list[Row]:
 
 @torch.no_grad()
 def accuracies(model, tokenizer, seed: int = 1) -> dict[str, float]:
-    """Greedy next-word accuracy, held out. copy: values of recalled sentences. read: answers with two to four facts in sight."""
+    """Greedy, held out. copy: values of recalled sentences, two to ten facts. read: answers with one to four facts in sight;
+    read_long: with 17 to 60."""
     curriculum = Curriculum(tokenizer, seed)
     model.eval()
 
@@ -190,31 +201,29 @@ def accuracies(model, tokenizer, seed: int = 1) -> dict[str, float]:
         ids, attention, mask = pad_rows(rows, tokenizer.pad_token_id)
         guess = model(input_ids=ids, attention_mask=attention, use_cache=False).logits[:, :-1].argmax(-1)
         chosen = mask[:, 1:] == wanted
-        return ((guess == ids[:, 1:]) & chosen).sum().item() / chosen.sum().item()
+        return round(((guess == ids[:, 1:]) & chosen).sum().item() / chosen.sum().item(), 4)
 
-    copy = [accuracy(curriculum.recall(1.0), 1.0) for _ in range(8)]
-    reading = curriculum.read(500, 2, 4)
-    for row in reading:
+    recalled = [row for _ in range(8) for row in curriculum.recall(1.0)]
+    answers = {"read": curriculum.read(400, 1, 4), "read_long": curriculum.read(60, 17, 60)}
+    for row in (row for rows in answers.values() for row in rows):
         row.mask = [1, 0]  # the answer, not the end token
-    return {"copy": round(sum(copy) / 8, 4), "read": round(accuracy(reading, 1), 4)}
+    return {"copy": accuracy(recalled, 1.0)} | {name: accuracy(rows, 1) for name, rows in answers.items()}
 
 
-def pretrain(out: Path, seed: int = 0, steps: dict[str, int] = STEPS) -> dict:
-    """Run the three phases and write model, tokenizer and provenance.json (command, seed, versions, loss curve, sha256) to `out`."""
+def pretrain(out: Path, seed: int = 0, phases=PHASES) -> dict:
+    """Run the phases and write model, tokenizer and provenance.json (command, seed, versions, loss curve, sha256) to `out`."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     tokenizer = build_tokenizer(vocabulary())
     model = build_model(tokenizer)
     curriculum = Curriculum(tokenizer, seed)
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, weight_decay=0.1, betas=(0.9, 0.95))
-    total, step, tokens, started, curve = sum(steps.values()), 0, 0, time.perf_counter(), []
-    earlier = ["rotations"]
-    for phase, count in steps.items():
-        for i in range(count):
+    total, step, tokens, started, curve = sum(steps for steps, _ in phases.values()), 0, 0, time.perf_counter(), []
+    for phase, (steps, mix) in phases.items():
+        for i in range(steps):
             step += 1
-            # one batch in five is of an earlier phase, so that nothing is forgotten
-            mixed = curriculum.rng.random() < 0.2
-            rows = getattr(curriculum, curriculum.rng.choice(earlier) if mixed else phase)(1.0 if mixed else i / count)
+            [kind] = curriculum.rng.choices(list(mix), list(mix.values()))
+            rows = getattr(curriculum, kind)(i / steps if kind == phase else 1.0)
             for g in optimizer.param_groups:
                 g["lr"] = LEARNING_RATE * min(1.0, step / 100) * min(1.0, max(0.02, (total - step) / (0.4 * total)))
             ids, attention, mask = pad_rows(rows, tokenizer.pad_token_id)
@@ -230,14 +239,13 @@ def pretrain(out: Path, seed: int = 0, steps: dict[str, int] = STEPS) -> dict:
                 record = {"step": step, "phase": phase, "loss": round(loss.item(), 4), "tokens": tokens}
                 curve.append(record | accuracies(model, tokenizer))
                 print(json.dumps(curve[-1] | {"seconds": round(time.perf_counter() - started)}), flush=True)
-        earlier = [*earlier[-1:], phase] if phase != "rotations" else earlier
     out.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
     record = {
         "command": f"python -m memlab.training.pretrain --seed {seed}",
         "seed": seed,
-        "steps": steps,
+        "phases": phases,
         "parameters": sum(p.numel() for p in model.parameters()),
         "seconds": round(time.perf_counter() - started),
         "threads": 1,
@@ -254,9 +262,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train the tiny model from nothing and write it to --out.")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and data (default 0)")
     parser.add_argument("--out", type=Path, default=Path("data/tiny"), help="where to write it (default data/tiny)")
-    parser.add_argument("--formats-steps", type=int, default=STEPS["formats"], help="steps of the last phase")
     args = parser.parse_args()
-    record = pretrain(args.out, args.seed, STEPS | {"formats": args.formats_steps})
+    record = pretrain(args.out, args.seed)
     if min(record["copy"], record["read"]) < GATE:
         raise SystemExit(f"copy {record['copy']} or read {record['read']} is below {GATE}: try another --seed or more steps")
 

@@ -1,7 +1,7 @@
 """One GRPO run: paper + settings -> a directory with the policy, its log and its settings. Killed at any moment, it resumes.
 
     out/
-      run.json           settings, versions, seconds, how it ended
+      run.json           settings, versions, seconds, how it ended (null: it runs, or was killed)
       log.jsonl          one record a step: reward, spread, zero-spread share, clipped share, KL, entropy, rows, tokens, seconds
       checkpoints/       the last two, each with a manifest of sha256 sums written last: one without it is unfinished and skipped
       policy/            the trained weights (safetensors), tokenizer and manifest, written when the run ends
@@ -9,8 +9,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
+import hashlib
 import json
+import os
 import random
 import shutil
 import time
@@ -18,12 +22,13 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
 from datasets import Dataset
-from transformers import TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 
-from memlab.manifest import verify_manifest, write_manifest
+from memlab.manifest import MANIFEST, ManifestError, verify_manifest, write_manifest
 from memlab.papers import Paper
+from memlab.policies import pretrained
+from memlab.policies.backends import load_adapter
 from memlab.policies.model import ModelPolicy
 from memlab.presets import Preset
 from memlab.rollout import play
@@ -53,27 +58,40 @@ def train(
     world=None,
     episode=None,
     on_step: Callable[[dict], None] | None = None,
+    sampler: Callable | None = None,
 ) -> Path:
     """Train `model` in place on `paper`. Returns the path of the saved policy.
 
     resume: go on from the newest complete checkpoint in `out`; the result is that of an unbroken run (CPU, same versions).
-    on_step: called with each log record. Raises NoSignal, FileExistsError (a run is there already), ValueError (bad checkpoint).
+    on_step: called with each log record. sampler: (trainer, tokenizer, temperature) -> Policy (default: ModelPolicy).
+    Raises NoSignal, FileExistsError (a run is there already), FileNotFoundError (none is there to resume), ValueError (it was
+    started otherwise), ManifestError (altered files, by name), OSError (the disk is full; what was there is kept).
     """
     out = Path(out)
-    checkpoint = _newest_checkpoint(out, settings) if resume else None
-    if not resume and (out / "log.jsonl").exists():
+    run = {"paper": paper.name, "start": _fingerprint(model), "settings": dataclasses.asdict(settings)}
+    checkpoint = _newest_checkpoint(out, run) if resume else None
+    if not resume and (out / "run.json").exists():
         raise FileExistsError(f"{out} already holds a run; resume it with --resume, or choose another --out")
+    if resume and (out / "policy").is_dir():  # it was finished
+        if hasattr(model, "peft_config"):
+            load_adapter(model, out / "policy")
+        else:
+            model.load_state_dict(pretrained.load(out / "policy")[0].state_dict())
+        return out / "policy"
     out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    rollout = Rollout(paper, tokenizer, settings, world, episode)
+    _write_json(out / "run.json", run | {"ended": None})
+    rollout = Rollout(paper, tokenizer, settings, world, episode, sampler)
     log = RunLog(out / "log.jsonl", on_step)
     done = int(checkpoint.name.split("-")[1]) if checkpoint else 0
-    earlier = log.keep_until(done)
-    _write_json(out / "run.json", {"paper": paper.name, "settings": dataclasses.asdict(settings), "ended": None})
+    kept = log.keep_until(done)
+    for record in kept:
+        rollout.watch(record)
 
-    config = grpo_config(settings, str(out / "checkpoints"))
+    steps = done if rollout.ended else settings.steps  # ended already: only the checkpoint's weights are loaded
+    config = grpo_config(settings, str(out / "checkpoints"), max_steps=steps)
     # one entry a task; TRL repeats each `group` times, in order, so step s plays tasks s * tasks ... (s + 1) * tasks - 1
-    dataset = Dataset.from_dict({"prompt": [""] * (settings.steps * settings.tasks), "index": range(settings.steps * settings.tasks)})
+    dataset = Dataset.from_dict({"prompt": [""] * (steps * settings.tasks), "index": range(steps * settings.tasks)})
     trainer = make_segment_trainer()(
         model=model,
         args=config,
@@ -82,29 +100,31 @@ def train(
         rollout=rollout,
         callbacks=[_Record(rollout, log)],
     )
-    trainer.remove_callback("PrinterCallback")
+    trainer.remove_callback(PrinterCallback)
+    ended = "interrupted"
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if trainer.accelerator.is_main_process and not rollout.no_signal:
+            save_policy(trainer.accelerator.unwrap_model(trainer.model), tokenizer, out / "policy")
+        ended = rollout.ended or f"all {settings.steps} steps"
+    except Exception as error:
+        ended = f"failed: {error}"
+        if _disk_full(error):
+            raise OSError(f"the disk is full: {out} could not be written; free some space, then go on with --resume") from error
+        raise
     finally:
-        ended = rollout.ended or f"interrupted after step {trainer.state.global_step}"
-        if trainer.state.global_step >= settings.steps:
-            ended = f"all {settings.steps} steps"
-        versions = {name: version(name) for name in ("torch", "transformers", "trl")}
-        _write_json(
-            out / "run.json",
-            {
-                "paper": paper.name,
-                "settings": dataclasses.asdict(settings),
-                "ended": ended,
-                "seconds": round(earlier + time.perf_counter() - started, 1),
-                "versions": versions,
-                "device": str(trainer.accelerator.device),
-            },
-        )
+        seconds = sum(r["seconds"] for r in kept) + time.perf_counter() - started
+        run |= {
+            "ended": ended,
+            "step": trainer.state.global_step,
+            "seconds": round(seconds, 1),
+            "versions": {name: version(name) for name in ("torch", "transformers", "trl")},
+            "device": str(trainer.accelerator.device),
+        }
+        with contextlib.suppress(OSError):  # on a full disk, let the first error be the one that is seen
+            _write_json(out / "run.json", run)
     if rollout.no_signal:
         raise NoSignal(rollout.no_signal)
-    if trainer.accelerator.is_main_process:
-        save_policy(trainer.accelerator.unwrap_model(trainer.model), tokenizer, out / "policy")
     return out / "policy"
 
 
@@ -112,18 +132,31 @@ def save_policy(model, tokenizer, directory: Path) -> None:
     """Weights (safetensors), tokenizer and manifest into `directory`, whole or not at all."""
     partial = directory.with_name(directory.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial)
-    tokenizer.save_pretrained(partial)
-    write_manifest(partial)
+    try:
+        model.save_pretrained(partial)
+        if hasattr(model, "peft_config"):
+            model.config.save_pretrained(partial)  # adapters alone do not say what they belong to
+        tokenizer.save_pretrained(partial)
+        for path in partial.iterdir():
+            path.chmod(0o644)  # safetensors makes it private, but a class may share a policy
+        write_manifest(partial)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     shutil.rmtree(directory, ignore_errors=True)
     partial.rename(directory)
 
 
-class Rollout:
-    """Plays the episodes of one step. A task depends on (seed, index) and a sample on (seed, step): nothing depends on the past."""
+def model_policy(trainer, tokenizer, temperature: float) -> ModelPolicy:
+    """memlab's own sampler over the weights in training."""
+    return ModelPolicy(trainer.accelerator.unwrap_model(trainer.model), tokenizer, temperature)
 
-    def __init__(self, paper: Paper, tokenizer, settings: GRPOSettings, world=None, episode=None):
-        self.paper, self.tokenizer, self.settings = paper, tokenizer, settings
+
+class Rollout:
+    """Plays the episodes of one step. A task depends on (seed, index), a sample on (seed, step): nothing depends on the past."""
+
+    def __init__(self, paper: Paper, tokenizer, settings: GRPOSettings, world=None, episode=None, sampler=None):
+        self.paper, self.tokenizer, self.settings, self.sampler = paper, tokenizer, settings, sampler or model_policy
         self.world, self.episode = world or paper.world, episode or paper.episode
         self.stats: dict[str, float] = {}
         self.flat_steps, self.ended, self.no_signal = 0, "", ""
@@ -134,8 +167,7 @@ class Rollout:
 
     def __call__(self, inputs: list[dict], trainer):
         started = time.perf_counter()
-        model = trainer.accelerator.unwrap_model(trainer.model)
-        policy = ModelPolicy(model, self.tokenizer, self.settings.temperature)
+        policy = self.sampler(trainer, self.tokenizer, self.settings.temperature)
         step, rank = trainer.state.global_step, trainer.accelerator.process_index
         policy.reseed(random.Random(f"sampling/{self.settings.seed}/{step}/{rank}").getrandbits(63))
         tasks = [self.task(entry["index"]) for entry in inputs]
@@ -213,15 +245,15 @@ class RunLog:
         if self.on_step:
             self.on_step(record)
 
-    def keep_until(self, step: int) -> float:
-        """Drop records after `step` (a resumed run writes them again). Returns the seconds that the kept ones took."""
+    def keep_until(self, step: int) -> list[dict]:
+        """Drop records after `step`, which a resumed run writes again, and a line cut off by a kill. Returns those kept."""
         kept = [r for r in read_log(self.path) if r["step"] <= step] if self.path.exists() else []
-        self.path.write_text("".join(json.dumps(r) + "\n" for r in kept))
-        return sum(r["seconds"] for r in kept)
+        _replace(self.path, "".join(json.dumps(r) + "\n" for r in kept))
+        return kept
 
 
 def read_log(path: str | Path) -> list[dict]:
-    """The records of a run log. A last line cut off by a kill is ignored; any other bad line raises ValueError with its number."""
+    """The records of a run log. A last line cut off by a kill is ignored; another bad line raises ValueError with its number."""
     records, lines = [], Path(path).read_text().splitlines()
     for number, line in enumerate(lines, 1):
         try:
@@ -232,25 +264,53 @@ def read_log(path: str | Path) -> list[dict]:
     return records
 
 
-def _newest_checkpoint(out: Path, settings: GRPOSettings) -> Path | None:
-    """The newest complete checkpoint of a run with the same settings, verified. None if there is none yet."""
-    run = out / "run.json"
-    if not run.exists():
+def _newest_checkpoint(out: Path, run: dict) -> Path | None:
+    """The newest complete checkpoint in `out`, verified, or None. `run`: what it must have been started with."""
+    path = out / "run.json"
+    if not path.exists():
         raise FileNotFoundError(f"{out} holds no run to resume; start it without --resume")
-    was = json.loads(run.read_text())["settings"]
-    now = json.loads(json.dumps(dataclasses.asdict(settings)))
-    if was != now:
-        differ = ", ".join(k for k in now if was.get(k) != now[k])
+    try:
+        was = json.loads(path.read_text())
+        was, now = was | was["settings"], json.loads(json.dumps(run | run["settings"]))
+    except (ValueError, TypeError, KeyError):
+        raise ManifestError(f"{path} is truncated or altered; restore it, or start again with another --out") from None
+    if differ := ", ".join(key for key in now if key != "settings" and was.get(key) != now[key]):
         raise ValueError(f"{out} was started with other settings ({differ}); resume it with the same ones")
     found = sorted((out / "checkpoints").glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
-    complete = [p for p in found if (p / "manifest.json").exists()]
+    complete = [p for p in found if (p / MANIFEST).exists()]
     for unfinished in set(found) - set(complete):
         shutil.rmtree(unfinished)  # killed while it was written; its predecessor is whole
     if not complete:
         return None
-    verify_manifest(complete[-1])
+    try:
+        verify_manifest(complete[-1])
+    except ManifestError as error:
+        raise ManifestError(f"{error}; delete it and the run goes on from the one before: rm -r '{complete[-1]}'") from None
     return complete[-1]
 
 
+def _fingerprint(model) -> str:
+    """Tells one set of starting weights from another, by the beginning of every tensor. Beside frozen weights, only those
+    count: adapters start at random.
+    """
+    frozen, digest = [p for p in model.parameters() if not p.requires_grad], hashlib.sha256()
+    for p in frozen or model.parameters():
+        digest.update(p.detach().flatten()[:1024].float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _disk_full(error: Exception) -> bool:
+    """A full disk, in the words of Python, of safetensors and tokenizers, and of torch.save."""
+    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+    return full or any(words in str(error) for words in ("No space left on device", "iostream error", "unexpected pos"))
+
+
 def _write_json(path: Path, record: dict) -> None:
-    path.write_text(json.dumps(record, indent=2) + "\n")
+    _replace(path, json.dumps(record, indent=2) + "\n")
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write `text` to `path`, whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    os.replace(partial, path)

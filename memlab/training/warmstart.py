@@ -1,7 +1,8 @@
 """Supervised fine-tuning on rows played by a rule, with TRL's SFTTrainer.
 
-With a paper's random-valid rule it is the warm start: the model learns how a memory operation is written, and to choose at random.
-With the oracle rule it is the ablation that MemAgent did not publish: imitation of perfect memory instead of reinforcement learning.
+With a paper's random-valid rule it is the warm start: the model learns how a memory operation is written, and to choose at
+random. With the oracle rule it is the ablation that MemAgent did not publish: imitation of perfect memory instead of
+reinforcement learning.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset
+from transformers import PrinterCallback
 
+from memlab.accelerator import precision
 from memlab.papers import Paper
 from memlab.policies.scripted import Rule
 from memlab.training.pretrain import format_rows
@@ -56,7 +59,8 @@ def finetune(
         adam_beta1=0.9,
         adam_beta2=0.95,
         max_grad_norm=1.0,
-        bf16=gpu,
+        bf16=precision() == "bf16",
+        fp16=precision() == "fp16",
         use_cpu=not gpu,
         gradient_checkpointing=gpu,
         packing=False,
@@ -72,6 +76,6 @@ def finetune(
         data_seed=seed,
     )
     trainer = trl.SFTTrainer(model=model, args=config, train_dataset=Dataset.from_dict(examples), processing_class=tokenizer)
-    trainer.remove_callback("PrinterCallback")
+    trainer.remove_callback(PrinterCallback)
     trainer.train()
     return [entry for entry in trainer.state.log_history if "loss" in entry]

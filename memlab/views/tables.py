@@ -221,7 +221,7 @@ def _turns(trajectory: Trajectory) -> tuple[list[_Turn], range]:
         events = by_turn.get(number, [])
         now = [normalise(e.text) for e in events if e.op != "delete"] if golds else []
         if golds and events:
-            held = f"{sum(any(_within(g, text) for text in now) for g in golds)} of {len(golds)}"
+            held = f"{sum(any(within(g, text) for text in now) for g in golds)} of {len(golds)}"
         if left_out and left_out[0] <= number <= left_out[-1]:
             continue
         turn = trajectory.turns[number] if 0 <= number < len(trajectory.turns) else None
@@ -238,7 +238,7 @@ def _turns(trajectory: Trajectory) -> tuple[list[_Turn], range]:
                 turn and turn.prompt_tokens,
                 turn and turn.completion_tokens,
                 held,
-                [_item(e, golds, now) for e in events[:MAX_ITEMS]],
+                [item_of(e, golds, now) for e in events[:MAX_ITEMS]],
                 max(0, len(events) - MAX_ITEMS),
                 visible(turn.text) if turn and not events else "",
                 notes,
@@ -247,24 +247,24 @@ def _turns(trajectory: Trajectory) -> tuple[list[_Turn], range]:
     return shown, range(left_out[0], left_out[-1] + 1) if left_out else range(0)
 
 
-def _item(event: Event, golds: list[list[str]], now: list[list[str]]) -> _Item:
+def item_of(event: Event, golds: Sequence[Sequence[str]], now: Sequence[Sequence[str]]) -> _Item:
     """golds: words of each gold sentence. now: words of every item held after this turn."""
     before = normalise(event.previous or event.text)
     after = [] if event.op == "delete" else normalise(event.text)
-    gone = [g for g in golds if _within(g, before) and not _within(g, after)]
+    gone = [g for g in golds if within(g, before) and not within(g, after)]
     gold = ""
-    if any(_within(g, after) for g in golds):
+    if any(within(g, after) for g in golds):
         gold = GOLD[0]
     elif gone:
         gold = (
             f"{GOLD[0]} lost"
-            if any(not any(_within(g, text) for text in now) for g in gone)
+            if any(not any(within(g, text) for text in now) for g in gone)
             else f"{GOLD[0]}, held elsewhere"
         )
     return _Item(event.op, visible(event.text), visible(event.previous), gold)
 
 
-def _within(gold: list[str], words: list[str]) -> bool:
+def within(gold: Sequence[str], words: Sequence[str]) -> bool:
     """Whether the words of `gold` stand in `words` one after the other."""
     return f" {' '.join(gold)} " in f" {' '.join(words)} "
 

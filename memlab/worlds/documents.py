@@ -3,7 +3,8 @@
 Built so that memory is the only way and no shortcut works:
 
 - the places of the gold facts are uniform over the document, for every length;
-- distractors are about other subjects, or are lures: the asked person with the other verb, the asked thing wanted by others;
+- distractors are about other people and things, or are lures: somebody else who keeps the asked thing, another thing in the
+  asked place;
 - in a two-hop task ("where is the thing mira keeps ?") the two facts stand in reading order, in the same or different sections,
   and nothing in the question resembles the second;
 - people, things and places are drawn afresh for every task, so nothing can be learnt by heart.

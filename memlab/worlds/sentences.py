@@ -3,7 +3,6 @@
 Every fact is one sentence of a fixed shape, so that a person can read it and a rule can parse it back:
 
     mira keeps the lantern .         holder   (person, thing)
-    tom wants the lantern .          wisher   (person, thing): looks like the first and answers another question
     the lantern is in the attic .    place    (thing, place)
 
 Words are separated by single spaces, punctuation included: one word is one token of the tiny model.
@@ -43,7 +42,6 @@ class Fact(NamedTuple):
 # relation -> (words its subject is drawn from, words its value is drawn from, sentence, question)
 RELATIONS = {
     "holder": (PEOPLE, THINGS, "{} keeps the {} .", "what does {} keep ?"),
-    "wisher": (PEOPLE, THINGS, "{} wants the {} .", "what does {} want ?"),
     "place": (THINGS, PLACES, "the {} is in the {} .", "where is the {} ?"),
 }
 TWO_HOP_QUESTION = "where is the thing {} keeps ?"
