@@ -1,7 +1,7 @@
-"""One optimiser step: SegmentGRPOTrainer against the plain loop, on the same trajectories in one run. `python -m benchmarks.trainer`
+"""One optimiser step: SegmentGRPOTrainer against the plain loop, on the same trajectories. `python -m benchmarks.trainer`
 
-The trajectories are played once, before the clock starts; a step is advantages, forward, backward and AdamW. The third line is the
-same trainer fed one row a forward pass, as when a multi-row trajectory is trained by a loop over its turns.
+The trajectories are played once, before the clock starts; a step is advantages, forward, backward and AdamW. The third line is
+the same loop with one row a forward pass, as when the turns of a trajectory are trained one by one.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ def trainer_steps(model, tokenizer, trajectories, settings: GRPOSettings) -> lis
     return clock.seconds
 
 
-def loop_steps(model, tokenizer, trajectories, settings: GRPOSettings) -> list[float]:
+def loop_steps(model, tokenizer, trajectories, settings: GRPOSettings, batch: int = 128) -> list[float]:
     """Seconds of each step of the plain loop."""
     optimizer, seconds = torch.optim.AdamW(model.parameters(), settings.learning_rate), []
     model.train()
     for _ in range(settings.steps):
         started = time.perf_counter()
-        backward(model, trajectories, settings.group, tokenizer.pad_token_id)
+        backward(model, trajectories, settings.group, tokenizer.pad_token_id, batch=batch)
         torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad()
@@ -78,17 +78,16 @@ def measure(tasks: int = 16, group: int = 8, steps: int = 8, seed: int = 0) -> l
     rng = random.Random(seed)
     drawn = [t for t in (paper.world.make(rng, rng.choice(paper.train_sizes)) for _ in range(tasks)) for _ in range(group)]
     trajectories = play([paper.episode(t) for t in drawn], ModelPolicy(model, tokenizer, seed=seed), drawn)
-    settings = GRPOSettings(steps=steps, tasks=tasks, group=group, learning_rate=0.0)
-    one_row = GRPOSettings(steps=2, tasks=tasks, group=group, learning_rate=0.0, micro_batches=tasks * group)
+    settings = GRPOSettings(steps=steps, tasks=tasks, group=group, learning_rate=0.0, micro_batches=4)
     seconds = {
         "plain loop": loop_steps(model, tokenizer, trajectories, settings),
         "SegmentGRPOTrainer": trainer_steps(pretrained.load(source)[0], tokenizer, trajectories, settings),
-        "SegmentGRPOTrainer, one trajectory's share a pass": trainer_steps(pretrained.load(source)[0], tokenizer, trajectories, one_row),
+        "plain loop, one row a pass": loop_steps(pretrained.load(source)[0], tokenizer, trajectories, settings, batch=1),
     }
-    plain = statistics.median(seconds["plain loop"][1:])
+    medians = {name: statistics.median(s[1:]) for name, s in seconds.items()}
     return [
-        {"path": name, "seconds_a_step": round(statistics.median(s[1:]), 3), "times_the_loop": round(statistics.median(s[1:]) / plain, 3)}
-        for name, s in seconds.items()
+        {"path": name, "seconds_a_step": round(s, 3), "times_the_loop": round(s / medians["plain loop"], 3)}
+        for name, s in medians.items()
     ]
 
 

@@ -92,10 +92,11 @@ def train(
         settings, out = plan.settings, out or Path("runs") / f"{paper}-gpu-{seed}"
         begin = partial(gpu.run, plan, out)
     else:
-        from memlab import contenders
+        from memlab import contenders, lab
         from memlab.policies import pretrained
         from memlab.training import train as training
 
+        lab.use_threads()
         settings, out = training.settings_of(dial, seed, steps), out or Path("runs") / f"{paper}-{seed}"
         source = "tiny" if start == "untrained" else contenders.weights_of(papers.get(paper), start)
         begin = partial(training.train, papers.get(paper), *pretrained.load(source), settings, out)
@@ -138,9 +139,11 @@ def evaluate(
     if n < 1:
         raise Wrong(f"-n is {n}; ask for at least one task: memlab eval {paper} -n 200")
     world = None
-    if task:
+    if not task:
+        lab.use_threads()
+    else:
         if policy in contenders.RECORDED:
-            raise Wrong(f"{policy} is a tiny model and reads no {task}; give a directory: memlab eval {paper} --task {task} --policy DIR")
+            raise Wrong(f"{policy} is a tiny model and reads no {task}; run: memlab eval {paper} --policy {policy}")
         chosen = instruct.instruct(chosen, task)
         world = instruct.evaluation_world(chosen)
     who = contenders.contender(chosen, policy, seed, model if task else "tiny")

@@ -127,8 +127,8 @@ class Lab:
 def start(notebook: str, preset: str, seed: int, directory: str | os.PathLike | None = None) -> Lab:
     """Set the session up and print what it is: versions, device, threads, and what will be skipped and why.
 
-    Seeds python, numpy and torch. Takes OMP_NUM_THREADS torch threads, else two (one if there is one core). At smoke
-    and cpu nothing reaches a model hub. directory: default runs/<notebook> in the repository.
+    Seeds python, numpy and torch. Takes OMP_NUM_THREADS torch threads, else one. At smoke and
+    cpu nothing reaches a model hub. directory: default runs/<notebook> in the repository.
 
     Raises ValueError for an unknown preset, RuntimeError for a GPU preset without an NVIDIA GPU.
     """
@@ -145,8 +145,7 @@ def start(notebook: str, preset: str, seed: int, directory: str | os.PathLike | 
         raise RuntimeError(
             f'the preset {preset!r} needs an NVIDIA GPU and torch sees none; set PRESET = "cpu", or run: memlab doctor'
         )
-    threads = _threads()
-    torch.set_num_threads(threads)
+    threads = use_threads()
     random.seed(seed)
     numpy.random.seed(seed)
     torch.manual_seed(seed)
@@ -229,9 +228,17 @@ def _versions_line() -> str:
     return ", ".join(f"{name} {found}" for name, found in versions().items())
 
 
-def _threads() -> int:
+def use_threads() -> int:
+    """Set torch's CPU threads to OMP_NUM_THREADS, else 1, and return the number.
+
+    At the tiny model's size a second thread gains little on an idle machine, and on a busy one it costs a factor of ten: the
+    two wait for each other at every operation.
+    """
+    import torch
+
     asked = os.environ.get("OMP_NUM_THREADS", "")
-    return int(asked) if asked.isdigit() and int(asked) > 0 else min(os.cpu_count() or 1, 2)
+    torch.set_num_threads(int(asked) if asked.isdigit() and int(asked) > 0 else 1)
+    return torch.get_num_threads()
 
 
 def _gpu_peak_memory_mb() -> float:

@@ -39,7 +39,8 @@ class TextMemory:
     """A text of at most `budget` words that each write replaces as a whole (MemAgent section 2; MEM1's internal state).
 
     The whole response is the new memory: there is no tag and no parser, so no text is malformed. What does not fit is cut
-    off at the end. Words are separated by white space; for the tiny model one word is one token.
+    off at the end, and the sentence that the cut runs through goes with it unless it is the only one: half sentences would be
+    read again at every later turn. Words are separated by white space; for the tiny model one word is one token.
     """
 
     REWRITE_RATIO = 0.6  # difflib similarity from which a vanished and a new sentence count as one rewritten item
@@ -56,7 +57,10 @@ class TextMemory:
 
     def write(self, text: str) -> None:
         """Replace the memory by `text` and log what became of every item."""
-        new = sentences(" ".join(text.split()[: self.budget]))
+        words = text.split()
+        new = sentences(" ".join(words[: self.budget]))
+        if len(words) > self.budget and len(new) > 1 and not new[-1].endswith((".", "!", "?")):
+            new.pop()
         if new == [self.empty]:
             new = []
         old, items = dict(self.items), {}

@@ -19,7 +19,7 @@ def overwrite(write: Callable[[str, str, int], str]) -> None:
     assert got != "c d e f", "what does not fit is cut off at the END: the first words are the ones to keep"
     assert len(got.split()) <= 4, f"the budget is 4 words and the memory has {len(got.split())}"
     assert got == "a b c d", f"expected 'a b c d', got {got!r}"
-    assert write(old, "", 4) == "", "an empty response empties the memory: forgetting everything is allowed, and costs the reward"
+    assert write(old, "", 4) == "", "an empty response empties the memory: forgetting everything is allowed"
     print("✓ overwrite: the response replaces the memory, within its budget")
 
 
@@ -53,7 +53,9 @@ def expand(per_row: Callable) -> None:
     mistakes = {
         "the advantage was divided among the rows: each row carries the whole of it": torch.tensor([0.25] * 3 + [-0.125] * 2),
         "only the last row got it: then nobody learns what to remember": torch.tensor([0.0, 0.0, 0.75, 0.0, -0.25]),
-        "the rows alternate between trajectories; those of one trajectory are adjacent": torch.tensor([0.75, -0.25, 0.75, -0.25, 0.75]),
+        "the rows alternate between trajectories; those of one trajectory are adjacent": torch.tensor(
+            [0.75, -0.25, 0.75, -0.25, 0.75]
+        ),
     }
     _name_mistake(torch.as_tensor(got), want, mistakes, "expand")
     print("✓ expand: the trajectory's advantage on each of its rows")
@@ -101,7 +103,7 @@ def held(turns_held: Callable) -> None:
     ]
     got = turns_held(events, "mira keeps the bell .")
     assert got != 4, "the turn that deleted the sentence was counted: after a delete the memory does not hold it"
-    assert got != 2 or turns_held(events[:3], "mira keeps the bell .") != 1, "only keeps or only writes were counted; both hold it"
+    assert got not in (1, 2), "a turn was left out: write, keep and rewrite all leave the sentence in memory"
     assert got == 3, f"held at turns 0, 1 and 3: expected 3, got {got}"
     assert turns_held(events, "nobody knows .") == 0, "a sentence that was never in memory is held for 0 turns"
     print("✓ held: read off the event log")

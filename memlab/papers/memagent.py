@@ -93,22 +93,21 @@ def parse_answer(text: str) -> str:
 
 
 def random_valid(ask: Ask, rng: random.Random) -> str:
-    """Format without judgement: keep up to three sentences chosen at random; answer what the memory says, or "nothing"."""
-    task = ask.state["task"]
+    """Format without judgement: keep up to three sentences chosen at random, mostly three; answer what the memory says, or
+    "nothing"."""
     if "section" not in ask.state:
         return _answer(ask)
     seen = [s for s in sentences(ask.state["memory"]) if s != TINY.empty] + sentences(ask.state["section"])
-    kept = sorted(rng.sample(range(len(seen)), min(len(seen), 3, rng.randint(0, 4))))
+    kept = sorted(rng.sample(range(len(seen)), min(len(seen), 3, rng.randint(0, 6))))
     return " ".join(seen[i] for i in kept) or TINY.empty
 
 
 def oracle(ask: Ask, rng: random.Random) -> str:
     """Keep exactly the gold sentences seen so far, and answer from the memory."""
-    task = ask.state["task"]
     if "section" not in ask.state:
         return _answer(ask)
     seen = sentences(ask.state["memory"]) + sentences(ask.state["section"])
-    return " ".join(g for g in task.gold if g in seen) or TINY.empty
+    return " ".join(g for g in ask.state["task"].gold if g in seen) or TINY.empty
 
 
 def _answer(ask: Ask) -> str:

@@ -89,6 +89,8 @@ def load_adapter(model, directory: str | Path) -> None:
     """Put the saved LoRA weights of `directory` into `model`, which has adapters of the same shape."""
     from peft import load_peft_weights, set_peft_model_state_dict
 
+    if not (Path(directory) / "adapter_config.json").exists():
+        raise FileNotFoundError(f"{directory} holds no adapter; begin with: --start warmstart")
     wrong = set_peft_model_state_dict(model, load_peft_weights(str(directory), device="cpu"))
     if wrong.unexpected_keys:
         raise ValueError(f"the adapter in {directory} does not fit this model; start from another with --start")

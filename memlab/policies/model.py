@@ -25,7 +25,7 @@ class ModelPolicy(Policy):
         super().__init__(tokenizer)
         self.model, self.temperature, self.batch_tokens, self.name = model, temperature, batch_tokens, name
         self.window = window or model.config.max_position_embeddings
-        self.generator = torch.Generator(device="cpu")
+        self.generator = torch.Generator(device=model.device)  # its own: noise for 150k words a row is slow to move to a GPU
         self.reseed(seed)
 
     def reseed(self, seed: int) -> None:
@@ -121,6 +121,6 @@ class ModelPolicy(Policy):
         if self.temperature == 0:
             picked = logp.argmax(-1)
         else:
-            uniform = torch.rand(logp.shape, generator=self.generator).to(logp.device)
-            picked = (logp - torch.log(-torch.log(uniform))).argmax(-1)  # Gumbel: one draw per row, on any device
+            uniform = torch.rand(logp.shape, generator=self.generator, device=logp.device)
+            picked = (logp - torch.log(-torch.log(uniform))).argmax(-1)  # Gumbel: one draw per row
         return picked, logp.gather(-1, picked[:, None]).squeeze(-1)

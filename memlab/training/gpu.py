@@ -144,10 +144,7 @@ def start_of(plan: Plan) -> tuple[str, str | None]:
         return ("tiny" if plan.start == "untrained" else contenders.weights_of(papers.get(plan.paper.name), plan.start)), None
     if plan.start in ("warmstart", "untrained"):
         return plan.model, None
-    adapter = Path(plan.start) / "policy" if (Path(plan.start) / "policy").is_dir() else Path(plan.start)
-    if not (adapter / "adapter_config.json").exists():
-        raise FileNotFoundError(f"{plan.start} holds no adapter; begin with: --start warmstart")
-    return plan.model, str(adapter)
+    return plan.model, str(Path(plan.start) / "policy" if (Path(plan.start) / "policy").is_dir() else Path(plan.start))
 
 
 def warm_start(plan: Plan, loaded, directory: Path) -> None:

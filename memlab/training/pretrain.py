@@ -8,7 +8,8 @@ Four phases, each of which fails to learn, or learns slowly, without the one bef
    ("the lantern is in the attic ."), too far apart for plain induction. So sentences begin as bare pairs ("lantern attic .")
    and get their fixed words back one by one as the phase goes on; the loss is on what is determined, the values.
 3. reading: questions with the facts in sight, one hop and two.
-4. formats: the rows of every paper in `memlab.papers`, played by its random-valid rule: how memory is written, never what to keep.
+4. formats: the rows of every paper in `memlab.papers`, played by its random-valid rule: how memory is
+   written, never what to keep.
 
 The result can read, copy and write every format, and chooses what to keep at random.
 
@@ -134,7 +135,8 @@ class Curriculum:
         count, rows = self.rng.randint(2, 3 + int(7 * progress)), []
         drop = max(0.0, 1 - 1.4 * progress) if self.rng.random() < 0.8 else self.rng.random() * (1 - progress)
         for _ in range(32):
-            shapes = {name: [w for w in r[2].split() if w in ("{}", ".") or self.rng.random() >= drop] for name, r in RELATIONS.items()}
+            keep = lambda w: w in ("{}", ".") or self.rng.random() >= drop  # noqa: E731
+            shapes = {name: [w for w in r[2].split() if keep(w)] for name, r in RELATIONS.items()}
             facts = self.facts(count)
 
             def ids(facts, shapes=shapes):

@@ -50,7 +50,9 @@ class LiveBoard(View):
 
     def __call__(self, record: Mapping[str, Any]) -> None:
         """Take one log record. A step that was there before (a resumed run) replaces it and all later ones."""
-        self.records = [r for r in self.records if r["step"] < record["step"]] if self._goes_back(record) else self.records
+        self.records = (
+            [r for r in self.records if r["step"] < record["step"]] if self._goes_back(record) else self.records
+        )
         self.records.append(dict(record))
         last = self.steps is not None and record["step"] >= self.steps
         if last or time.monotonic() - self._drawn >= PERIOD:
@@ -98,7 +100,11 @@ class LiveBoard(View):
         shown += self.records[-1:] if self.records and shown[-1] is not self.records[-1] else []
         rows = [
             {"step": r["step"], "reward": r.get("reward")}
-            | ({"recorded runs": "{:.2f} to {:.2f}".format(*between)} if (between := band_at(self.band, r["step"])) else {})
+            | (
+                {"recorded runs": "{:.2f} to {:.2f}".format(*between)}
+                if (between := band_at(self.band, r["step"]))
+                else {}
+            )
             | {title: value for title, names, _ in HEALTH if (value := first(r, names)) is not None}
             for r in shown
         ]
@@ -121,16 +127,28 @@ def board_state(records: Sequence[Mapping[str, Any]], band: Band | None = None, 
         if points:
             picked = [points[i] for i in thinned(range(len(points)))]
             health.append({"title": title, "share": share, "x": [p[0] for p in picked], "y": [p[1] for p in picked]})
-    ends = [*([steps] if steps else []), *(r["step"] for r in records[-1:]), *(list(band[0])[-1:] if band and not steps else [])]
+    ends = [
+        *([steps] if steps else []),
+        *(r["step"] for r in records[-1:]),
+        *(list(band[0])[-1:] if band and not steps else []),
+    ]
     picked = thinned(range(len(band[0]))) if band else []
     return {
         "last": max(ends, default=1),
-        "reward": {"x": [kept[i]["step"] for i in some], "raw": [rewards[i] for i in some], "mean": [means[i] for i in some]},
+        "reward": {
+            "x": [kept[i]["step"] for i in some],
+            "raw": [rewards[i] for i in some],
+            "mean": [means[i] for i in some],
+        },
         "window": window,
-        "band": {k: [float(values[i]) for i in picked] for k, values in zip(("x", "low", "high"), band)} if band else None,
+        "band": {k: [float(values[i]) for i in picked] for k, values in zip(("x", "low", "high"), band)}
+        if band
+        else None,
         "health": health,
         "note": note(records, band, steps, means),
-        "alarms": [visible(text) for name, (limit, text) in ALARMS.items() if records and (records[-1].get(name) or 0) >= limit],
+        "alarms": [
+            visible(text) for name, (limit, text) in ALARMS.items() if records and (records[-1].get(name) or 0) >= limit
+        ],
     }
 
 

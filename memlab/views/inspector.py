@@ -119,5 +119,7 @@ def static_timeline(track: dict) -> Any:
                 cells[step] = mark
         rows.append({"fact": ("★ " if fact["gold"] else "") + fact["text"], "steps": "".join(cells[:steps])})
     left = len(track["golds"]) + len(track["facts"]) - len(rows)
-    more = (f"; {left} more facts" if left else "") + (f"; steps from {steps} on are not shown" if steps < track["steps"] else "")
+    more = (f"; {left} more facts" if left else "") + (
+        f"; steps from {steps} on are not shown" if steps < track["steps"] else ""
+    )
     return table(rows, caption=f"Facts by step: # in memory, ~ rewritten, x deleted, o in sight and not kept{more}")

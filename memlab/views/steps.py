@@ -113,7 +113,10 @@ class Replay:
 
     def _golds(self) -> list[dict]:
         """One entry per gold sentence: when it was seen, held, deleted from memory, or passed over."""
-        held = [[any(self._has(i, text) for text in memory.values()) for i in range(len(self.gold))] for memory in self.before]
+        held = [
+            [any(self._has(i, text) for text in memory.values()) for i in range(len(self.gold))]
+            for memory in self.before
+        ]
         contexts = [normalise(prompt_text(turn)) for turn in self.trajectory.turns] if self.gold else []
         out = []
         for i, text in enumerate(self.gold):

@@ -29,7 +29,7 @@ NOTEBOOKS = {
     "inspector": [
         FIRST,
         "task, before, after, words = before_and_after()",
-        "shown = Inspector([before, after], advantages=[-0.5, 0.5], names=['before training', 'after training'], tokenizer=words)\nshown",
+        "Inspector([before, after], advantages=[-0.5, 0.5], names=['before training', 'after training'], tokenizer=words)",
     ],
     "one": [FIRST, "Inspector(before_and_after()[2], names=['the oracle'])"],
     "large": [FIRST, "big = large()", "shown = Inspector(big)\nshown"],
@@ -38,8 +38,8 @@ NOTEBOOKS = {
         "from memlab.views.rewards import RewardExplorer\nexplorer = RewardExplorer(group())\nexplorer",
         "from memlab.views.cost import CostDial\ndial = CostDial({'MemAgent, trained': 40})\ndial",
         "from memlab.views.board import LiveBoard\nboard = LiveBoard('log.jsonl', band(), steps=200)\nboard.show()",
-        "import json, time\nfor record in log(200):\n    with open('log.jsonl', 'a') as f:\n        print(json.dumps(record), file=f)\n"
-        "    board(record)\n    time.sleep(0.02)",
+        "import json, time\nfile = open('log.jsonl', 'a')",
+        "for r in log(200):\n    print(json.dumps(r), file=file, flush=True)\n    board(r)\n    time.sleep(0.02)",
         "print('trained')",
     ],
     "again": [
@@ -84,17 +84,29 @@ def lab(tmp_path_factory):
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     options = [
-        "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0",
-        f"--ServerApp.root_dir={root}", "--IdentityProvider.token=", "--PasswordIdentityProvider.hashed_password=",
-        "--ServerApp.disable_check_xsrf=True", "--LabApp.extension_manager=readonly", f"--LabApp.user_settings_dir={root / '.settings'}",
+        "--no-browser",
+        "--allow-root",
+        "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.port={port}",
+        "--ServerApp.port_retries=0",
+        f"--ServerApp.root_dir={root}",
+        "--IdentityProvider.token=",
+        "--PasswordIdentityProvider.hashed_password=",
+        "--ServerApp.disable_check_xsrf=True",
+        "--LabApp.extension_manager=readonly",
+        f"--LabApp.user_settings_dir={root / '.settings'}",
         f"--LabApp.workspaces_dir={root / '.workspaces'}",
-    ]  # fmt: skip
-    own = {name: str(root / ".jupyter") for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")}
+    ]
+    folders = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
+    own = {name: str(root / ".jupyter") for name in folders}
     with open(root / "server.log", "w") as log:
         server = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", *options], stdout=log, stderr=log, cwd=root,
+            [sys.executable, "-m", "jupyterlab", *options],
+            stdout=log,
+            stderr=log,
+            cwd=root,
             env={**os.environ, **own, "PYTHONHASHSEED": "0"},
-        )  # fmt: skip
+        )
     url = f"http://127.0.0.1:{port}"
     try:
         for _ in range(240):
@@ -127,14 +139,16 @@ class Lab:
     def theme(self, name: str) -> None:
         """ "Light" or "Dark"."""
         body = json.dumps({"raw": json.dumps({"theme": f"JupyterLab {name}"})}).encode()
-        request = urllib.request.Request(f"{self.url}/lab/api/settings/@jupyterlab/apputils-extension:themes", body, method="PUT")
+        request = urllib.request.Request(
+            f"{self.url}/lab/api/settings/@jupyterlab/apputils-extension:themes", body, method="PUT"
+        )
         urllib.request.urlopen(request, timeout=10).read()
 
     def drive(self, scenario: str, notebook: str, timeout: float = 240, **arguments) -> dict:
-        arguments |= {"url": self.url, "notebook": notebook, "profile": str(self.root / f"profile-{scenario}-{time.monotonic_ns()}")}
-        done = subprocess.run(
-            ["node", str(HERE / "drive.mjs"), scenario, json.dumps(arguments)], capture_output=True, text=True, timeout=timeout, cwd=HERE
-        )
+        profile = self.root / f"profile-{scenario}-{time.monotonic_ns()}"
+        arguments |= {"url": self.url, "notebook": notebook, "profile": str(profile)}
+        command = ["node", str(HERE / "drive.mjs"), scenario, json.dumps(arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=HERE)
         assert done.returncode == 0, f"{scenario} failed:\n{done.stderr[-4000:]}\n{done.stdout[-2000:]}"
         report = json.loads(done.stdout.strip().splitlines()[-1])
         assert report["elsewhere"] == [], "a request left this machine"

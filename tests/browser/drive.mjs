@@ -13,7 +13,7 @@ const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.mi
 const context = await chromium.launchPersistentContext(given.profile, {
   executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
   headless: true,
-  viewport: { width: given.width ?? 1440, height: given.height ?? 1000 },
+  viewport: { width: given.width ?? 1440, height: given.height ?? 1150 },
   args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync"],
 });
@@ -21,7 +21,7 @@ const page = context.pages()[0] ?? (await context.newPage());
 page.setDefaultTimeout(60_000);
 
 const elsewhere = [], errors = [];
-const here = (url) => ["127.0.0.1", "localhost"].includes(url.hostname) || ["data:", "blob:", "about:"].includes(url.protocol);
+const here = (url) => ["127.0.0.1", "localhost"].includes(url.hostname) || ["data:", "blob:", "about:", "file:"].includes(url.protocol);
 await context.route((url) => !here(url), (route) => { elsewhere.push(route.request().url()); return route.abort(); });
 page.on("pageerror", (error) => errors.push(String(error)));
 page.on("websocket", (socket) => here(new URL(socket.url())) || elsewhere.push(socket.url()));
@@ -81,7 +81,8 @@ async function clickFact(name, step, track = 0) {
 /** Milliseconds until the step that `action` leads to is painted: text in place, and two frames later. */
 async function painted(action) {
   await page.evaluate(() => {
-    window.paintedAt = new Promise((resolve) => {
+    window.paintedAt = new Promise((resolve, reject) => {
+      setTimeout(() => reject(new Error("no new step was painted within 20 seconds")), 20_000);
       const shown = document.querySelector(".memlab-inspector [role=status]");
       const started = new Promise((go) => addEventListener("keydown", () => go(performance.now()), { once: true, capture: true }));
       const watch = new MutationObserver(() => {
@@ -199,7 +200,8 @@ const scenarios = {
     await page.locator(".jp-CodeCell").nth(1).getByText("[2]:").waitFor();
     await page.waitForTimeout(1500);
     await page.evaluate(() => {
-      window.openedAt = new Promise((resolve) => {
+      window.openedAt = new Promise((resolve, reject) => {
+        setTimeout(() => reject(new Error("no inspector was painted within 30 seconds")), 30_000);
         let started;
         addEventListener("keydown", (e) => e.key === "Enter" && (started ??= performance.now()), { capture: true });
         const poll = () => {
@@ -271,10 +273,10 @@ const scenarios = {
     seen.advantages.push(await advantages());
     await rewards.getByRole("button", { name: "All equal" }).click();
     await rewards.getByText("teaches nothing").waitFor();
-    seen.month = [await cost.getByRole("status").innerText()];
+    seen.month = [await cost.locator(".memlab-big").innerText()];
     await cost.getByLabel("Turns a conversation").press("ArrowRight"); // 8 turns: 36 turns' tokens instead of 28
     await cost.getByText("$162,000 a month").waitFor();
-    seen.month.push(await cost.getByRole("status").innerText());
+    seen.month.push(await cost.locator(".memlab-big").innerText());
     seen.rows = await cost.locator("tbody tr").allInnerTexts();
     await board.scrollIntoViewIfNeeded();
     seen.board = await board.locator(".memlab-status").innerText();

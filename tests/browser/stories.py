@@ -100,12 +100,12 @@ def group():
 
 def log(steps: int, seed: int = 0) -> list[dict]:
     """Records as a training run writes them."""
-    rng = random.Random(seed)
-    return [
-        {"step": s, "reward": min(1.0, max(0.0, 0.25 + 0.7 / (1 + math.exp(-(s - 80) / 15)) + rng.gauss(0, 0.06))), "seconds": 0.2,
-         "zero_spread_share": abs(s - 80) / 150, "entropy": 1.2 - s / 250, "clipped_share": 0.02}
-        for s in range(1, steps + 1)
-    ]  # fmt: skip
+    rng, records = random.Random(seed), []
+    for step in range(1, steps + 1):
+        reward = 0.25 + 0.7 / (1 + math.exp(-(step - 80) / 15)) + rng.gauss(0, 0.06)
+        health = {"zero_spread_share": abs(step - 80) / 150, "entropy": 1.2 - step / 250, "clipped_share": 0.02}
+        records.append({"step": step, "reward": min(1.0, max(0.0, reward)), "seconds": 0.2} | health)
+    return records
 
 
 def band(steps: int = 200):
@@ -130,10 +130,8 @@ def large(steps: int = 256, facts: int = 500) -> Trajectory:
         for item in range(facts * step // steps, facts * (step + 1) // steps):
             held[item] = gold if item == 0 else f"fact {item} is written at step {step} and says something ."
             events.append(Event(step, "write", item, held[item]))
-    turns = [
-        Turn(Ask(f"question : where is the lantern ? step {i} . " + "some words that the policy reads . " * 40, 24), f"text {i}", 300, 24)
-        for i in range(steps)
-    ]
+    context = "question : where is the lantern ? step {} . " + "some words that the policy reads . " * 40
+    turns = [Turn(Ask(context.format(i), 24), f"text {i}", 300, 24) for i in range(steps)]
     task = Task("where is the lantern ?", ("attic",), (), (gold,), (0,))
     return Trajectory(task, turns, [], Outcome(1.0, "attic", {}, tuple(events)))
 
@@ -146,7 +144,10 @@ def hostile() -> Trajectory:
         turns.append(Turn(Ask(prompt, 8), text, 10, 1, truncated=True))
         events += [Event(i, "write", 2 * i, text)]
         if i:
-            events += [Event(i, "rewrite", 2 * i - 2, text + " now", HOSTILE[i - 1]), Event(i, "delete", 2 * i - 3, text)]
+            events += [
+                Event(i, "rewrite", 2 * i - 2, text + " now", HOSTILE[i - 1]),
+                Event(i, "delete", 2 * i - 3, text),
+            ]
         events += [Event(i, text[:60], 2 * i + 1, text)]
         rows.append(Row([1], [i], [1], [-0.5]))
     task = Task(HOSTILE[1], (HOSTILE[0],), (), (HOSTILE[0], HOSTILE[5]), (0, 5))

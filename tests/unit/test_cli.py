@@ -11,6 +11,7 @@ import time
 import pytest
 import torch
 import typer
+from transformers.utils import logging
 
 from memlab import cli, contenders, doctor, evaluation, papers
 from memlab.policies import pretrained
@@ -43,6 +44,8 @@ def memlab(weights, monkeypatch, capsys):
     """memlab(*arguments) -> (exit code, stdout, stderr)"""
     monkeypatch.setattr(pretrained, "TINY", weights / "tiny")
     monkeypatch.setattr(contenders, "RUNS", weights / "runs")
+    logging.disable_progress_bar()  # as cli's environment variables do in a process of its own
+    logging.set_verbosity_error()
 
     def call(*args):
         monkeypatch.setattr(sys, "argv", ["memlab", *map(str, args)])
@@ -52,7 +55,9 @@ def memlab(weights, monkeypatch, capsys):
         (out, err), code = capsys.readouterr(), end.value.code
         return (1, out, err + code) if isinstance(code, str) else (code or 0, out, err)
 
-    return call
+    yield call
+    logging.enable_progress_bar()
+    logging.set_verbosity_warning()
 
 
 def evaluated(memlab, *args):
@@ -369,7 +374,7 @@ def test_control_c_ends_training_with_a_sentence(weights, tmp_path):
     while process.poll() is None and not ((run / "log.jsonl").exists() and (run / "log.jsonl").read_text()):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert err.strip() == "memlab: interrupted; go on with the same command and --resume"
     assert json.loads((run / "run.json").read_text())["ended"] == "interrupted"

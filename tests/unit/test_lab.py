@@ -46,7 +46,7 @@ def test_start_makes_the_three_generators_repeatable(tmp_path):
     assert all(a != b for a, b in zip(draw(3), draw(4), strict=True))
 
 
-@pytest.mark.parametrize("asked, cores, threads", [("1", 8, 1), ("4", 8, 4), (None, 8, 2), (None, 1, 1), ("", 8, 2)])
+@pytest.mark.parametrize("asked, cores, threads", [("1", 8, 1), ("4", 8, 4), (None, 8, 1), (None, 1, 1), ("", 8, 1)])
 def test_threads(asked, cores, threads, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)

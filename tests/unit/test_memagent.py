@@ -120,5 +120,6 @@ def test_scores():
 
 
 def test_chat_prompts_are_messages():
-    assert CHAT.update("q", "m", "s")[-1]["role"] == "user" and "<section>s</section>" in CHAT.update("q", "m", "s")[-1]["content"]
+    message = CHAT.update("q", "m", "s")[-1]
+    assert message["role"] == "user" and "<section>s</section>" in message["content"]
     assert isinstance(TINY.update("q", "m", "s"), str)

@@ -52,7 +52,11 @@ def test_the_same_sentence_twice_is_two_items():
 def test_what_exceeds_the_budget_is_cut_at_the_end():
     memory = TextMemory(5, "empty")
     memory.write("one two three . four five six .")
-    assert str(memory) == "one two three . four"
+    assert str(memory) == "one two three ."  # not "four": half a sentence is no memory
+    memory.write("one two three four five six .")
+    assert str(memory) == "one two three four five"  # unless there is nothing else
+    memory.write("one two three . four")
+    assert str(memory) == "one two three . four"  # nothing was cut
     memory.write("")
     assert str(memory) == "empty"
 

@@ -34,7 +34,8 @@ def test_logprob_at_sampling_equals_logprob_in_training_for_every_row():
 
 def test_an_appended_context_stays_in_its_row_and_a_rewritten_one_starts_a_new_row():
     special = {toys.tokenizer().pad_token_id, toys.tokenizer().unk_token_id}  # a random model may say them; text cannot
-    plain = [t for t in rollouts(ModelPolicy(toys.model(), toys.tokenizer()), 80) if not special & {i for r in t.rows for i in r.ids}]
+    played = rollouts(ModelPolicy(toys.model(), toys.tokenizer()), 80)
+    plain = [t for t in played if not special & {i for r in t.rows for i in r.ids}]
     assert len(plain) > 10 and any(t.task.rows > 1 and t.task.appended for t in plain)
     for t in plain:
         assert len(t.rows) == t.task.rows

@@ -137,6 +137,19 @@ def test_tasks_and_samples_depend_on_the_seed_and_any_whole_number_is_one(tmp_pa
     assert len(first) == 4
 
 
+def test_every_step_and_every_seed_samples_anew(tmp_path, monkeypatch):
+    class OneTask:
+        def make(self, rng, size):
+            return toys.ToyTask(1, 0, ("a", "b", "c", "d", "e"))
+
+    written, play = [], training.play
+    monkeypatch.setattr(training, "play", lambda *a: written.append(play(*a)) or written[-1])
+    for seed in (0, 1):
+        run(tmp_path / str(seed), settings=replace(SETTINGS, steps=2, learning_rate=0.0, seed=seed), world=OneTask())
+    texts = {tuple(turn.text for t in step for turn in t.turns) for step in written}
+    assert len(texts) == 4, "same weights, same task, two steps of two seeds"
+
+
 # ---------------------------------------------------------------- killed
 
 # Real processes, ended by a real SIGKILL. They are forked from a server that has imported everything once.
@@ -274,6 +287,16 @@ def test_a_checkpoint_without_manifest_is_skipped(cut_short, unbroken):
 def test_without_any_complete_checkpoint_it_begins_again(cut_short, unbroken):
     for manifest in cut_short.glob("checkpoints/*/manifest.json"):
         manifest.unlink()
+    run(cut_short, resume=True)
+    assert_same_run(cut_short, unbroken(SETTINGS))
+
+
+def test_with_nothing_but_its_settings_it_begins_again(cut_short, unbroken):
+    """Killed between run.json and the log, the run can be neither started over nor lost."""
+    shutil.rmtree(cut_short / "checkpoints")
+    (cut_short / "log.jsonl").unlink()
+    with pytest.raises(FileExistsError, match="resume it with --resume"):
+        run(cut_short)
     run(cut_short, resume=True)
     assert_same_run(cut_short, unbroken(SETTINGS))
 

@@ -88,7 +88,7 @@ function render({ model, el: root }) {
 
   function panel(track, index) {
     const box = (title) => {
-      const body = el("div", { class: "memlab-body" });
+      const body = el("div", { class: "memlab-body", tabindex: 0, role: "group", "aria-label": title }); // it may scroll, so keys must reach it
       return [el("div", { class: "memlab-stage" }, el("p", { class: "memlab-stage-title", text: title }), body), body];
     };
     const [contextBox, context] = box("1  What the policy saw");
@@ -99,17 +99,19 @@ function render({ model, el: root }) {
       el("span", { class: "memlab-chip", text: `reward ${track.reward}` }),
       track.advantage !== null && el("span", { class: "memlab-chip", text: `advantage ${track.advantage}` }),
       el("span", { class: "memlab-chip" }, "answer: ", data(track.answer || "(none)")));
+    const cursor = el("div", { class: "memlab-cursor" });
     const map = el("div", { class: `memlab-map${track.steps > 64 ? " memlab-long" : ""}`, style: `--steps:${track.steps}` },
-      el("div", { class: "memlab-roll" }, strip(track), timeline(track), el("div", { class: "memlab-cursor" })));
+      el("div", { class: "memlab-roll" }, strip(track), timeline(track), cursor));
     const node = el("article", { class: "memlab-track", "aria-label": track.name || `trajectory ${index + 1}` },
       track.name && data(track.name, "p", { class: "memlab-name" }), chips, map,
       el("div", { class: "memlab-stages" }, contextBox, wroteBox, memoryBox));
 
     function show(record, step, tokens) {
-      map.style.setProperty("--at", Math.min(step, track.steps - 1));
-      map.classList.toggle("memlab-ended", step >= track.steps);
-      if (!record) {
-        const text = step >= track.steps ? `ended after step ${track.steps - 1}: reward ${track.reward}` : "…";
+      cursor.style.transform = `translateX(${100 * Math.min(step, track.steps - 1)}%)`; // of its own width, which is a step's
+      cursor.classList.toggle("memlab-ended", step >= track.steps);
+      if (record === undefined) return; // on its way: the last step stays in sight until it is here
+      if (record === null) {
+        const text = `ended after step ${track.steps - 1}: reward ${track.reward}`;
         for (const part of [context, wrote, memory]) part.replaceChildren(el("p", { class: "memlab-note", text }));
         return;
       }
@@ -124,7 +126,7 @@ function render({ model, el: root }) {
 
   function contextOf(record) {
     const cost = el("p", { class: "memlab-note", text: record.read === null ? "" : `${record.read} tokens` });
-    return [...record.context.map(({ role, parts }) => el("div", { class: "memlab-text", tabindex: 0, role: "group", "aria-label": "context" },
+    return [...record.context.map(({ role, parts }) => el("div", { class: "memlab-text" },
       role && data(role, "b", { class: "memlab-role" }),
       el("bdi", {}, parts.map(([text, marks]) => {
         if (!marks.length) return text;
@@ -139,9 +141,9 @@ function render({ model, el: root }) {
     if (shading && tokens === undefined) return [el("p", { class: "memlab-note", text: "…" })];
     if (shading && !tokens) notes.push(el("p", { class: "memlab-note", text: track.shading }));
     const body = shading && tokens
-      ? el("p", { class: "memlab-tokens", tabindex: 0, role: "group", "aria-label": "tokens with their probabilities" }, tokens.map(([text, p]) =>
+      ? el("p", { class: "memlab-tokens" }, tokens.map(([text, p]) =>
           el("span", { class: "memlab-token", style: `--p:${p}` }, data(text), el("small", { text: p >= 0.995 ? "1" : p.toFixed(2).slice(1) }))))
-      : el("div", { class: "memlab-text", tabindex: 0, role: "group", "aria-label": "completion" }, data(record.text || "(nothing)"));
+      : el("div", { class: "memlab-text" }, data(record.text || "(nothing)"));
     return [body, cost, ...notes];
   }
 
