@@ -64,7 +64,7 @@ def weights_of(paper: Paper, name: str) -> str:
         choices = ", ".join(["untrained", *RECORDED])
         raise ValueError(f"{name!r} has no weights; choose one of: {choices}, or a directory with a policy")
     directory = Path(name) / "policy" if (Path(name) / "policy").is_dir() else Path(name)
-    if not (directory / "config.json").exists():
+    if not any((directory / name).exists() for name in ("config.json", "adapter_config.json")):
         finish = f"memlab train {paper.name} --out {name} --resume"
         raise FileNotFoundError(f"{name} holds no policy; if its run was cut short, finish it: {finish}")
     return str(directory)

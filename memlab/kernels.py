@@ -2,8 +2,8 @@
 
     from memlab.kernels import HOW, jit, tl
 
-`HOW` says which of the three it is. The stand-in knows what a row-wise kernel needs (`program_id`, `arange`, `load`, `store`, `sum`,
-`sqrt`) and runs one program after the other on PyTorch tensors. Import this module before anything imports triton.
+`HOW` says which of the three it is. The stand-in knows what a row-wise kernel needs (`program_id`, `arange`, `load`, `store`,
+`sum`, `sqrt`) and runs one program after the other on PyTorch tensors. Import this module before anything imports triton.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import os
+import sys
 from types import SimpleNamespace
 
 import torch
@@ -61,9 +62,11 @@ def _store(pointer: _Pointer, value, mask=None) -> None:
         pointer.tensor[pointer.offset[mask]] = value[mask].to(pointer.tensor.dtype)
 
 
-if importlib.util.find_spec("triton"):
+_late = "triton" in sys.modules and os.environ.get("TRITON_INTERPRET") != "1"  # too late to ask for the interpreter
+
+if importlib.util.find_spec("triton") and (torch.cuda.is_available() or not _late):
     if not torch.cuda.is_available():
-        os.environ.setdefault("TRITON_INTERPRET", "1")  # read when triton is first imported
+        os.environ["TRITON_INTERPRET"] = "1"  # read when triton is first imported
     import triton
     import triton.language as tl
 
@@ -71,7 +74,9 @@ if importlib.util.find_spec("triton"):
     HOW = "on the GPU" if torch.cuda.is_available() else "in Triton's interpreter, on the CPU"
 else:
     jit = _StandIn
-    HOW = "in memlab's stand-in for Triton, which is not installed here (Linux only: pip install triton==3.7.1)"
+    _fix = "was imported too early: import memlab.kernels first"
+    _why = _fix if _late else "is not installed: pip install triton==3.7.1 (Linux)"
+    HOW = f"in memlab's stand-in for Triton, which {_why}"
     tl = SimpleNamespace(
         constexpr=int,
         float32=torch.float32,

@@ -22,7 +22,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from memlab import presets
+from memlab import accelerator, presets
 from memlab.paths import ROOT
 
 OFFLINE = {
@@ -155,6 +155,9 @@ def start(notebook: str, preset: str, seed: int, directory: str | os.PathLike | 
     print(f"{'preset':<10} {chosen.description}")
     print(f"{'versions':<10} python {platform.python_version()}, {_versions_line()}")
     print(f"{'device':<10} {device_name(lab.device)}, {threads} of {os.cpu_count()} CPU threads")
+    if chosen.needs_gpu:  # imports Unsloth, if it is to be used: call start before importing transformers
+        decided = accelerator.decide(chosen)
+        print(f"{'training':<10} {decided.backend}, {decided.precision}" + (f": {decided.notice}" if decided.notice else ""))
     for what, why in lab.skipped.items():
         print(f"{'skipped':<10} {what}: {why}")
     return lab

@@ -1,6 +1,6 @@
 """A model ready to be trained with LoRA: by Unsloth where it can be used, else by transformers and PEFT, on a GPU or a CPU.
 
-Call `memlab.accelerator.decide` before anything imports transformers; `load_trainable` then gives the model, and how to sample from it.
+Call `memlab.accelerator.decide` before anything imports transformers; then `load_trainable` gives the model and its sampler.
 """
 
 from __future__ import annotations

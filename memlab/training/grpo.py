@@ -145,13 +145,13 @@ def make_segment_trainer():
             device, training = self.accelerator.device, self.model.training
             group = self.num_generations if training else self.num_generations_eval
             trajectories = self._rollout(inputs, self)
-            # float32 values in float64, so that the mean of equal ones is exact: Adam makes full steps out of a residue of 1e-8
-            rewards = gather(torch.tensor([t.reward for t in trajectories], device=device, dtype=torch.float32)).double()
+            rewards = gather(torch.tensor([t.reward for t in trajectories], device=device, dtype=torch.float32))
             mine = slice(self.accelerator.process_index * len(inputs), (self.accelerator.process_index + 1) * len(inputs))
             advantages = group_advantages(rewards, group, self.scale_rewards)[mine]  # before any expansion into rows
             sampled = torch.tensor([sum(sum(r.mask) for t in trajectories for r in t.rows)], device=device)
-            # a row whose advantage is 0 has no gradient (without KL): it counts in the token mean and is not computed
-            rows = [(row, i) for i, t in enumerate(trajectories) for row in t.rows if advantages[i] != 0 or self.beta != 0]
+            # A row whose advantage is 0 teaches nothing: it counts in the token mean and is not computed. With KL it would only be
+            # pulled back to the reference, which costs as much as learning and which the other rows are too.
+            rows = [(row, i) for i, t in enumerate(trajectories) for row in t.rows if advantages[i] != 0]
             rows += self._dummies(len(rows), group, trajectories)
             owner = torch.tensor([i for _, i in rows], device=device)
             self._rows = dict(

@@ -24,13 +24,14 @@ def group_advantages(rewards: torch.Tensor, group: int, scale: str = "none") -> 
 
     scale "group" also divides by the group's standard deviation + 1e-4 (GRPO's original form; MemAgent leaves it out).
     """
-    grouped = rewards.view(-1, group)
+    # float32 values in float64, so that the mean of equal ones is exact: Adam makes full steps out of a residue of 1e-8
+    grouped = rewards.float().double().view(-1, group)
     advantages = grouped - grouped.mean(1, keepdim=True)
     if scale == "group":
         advantages = advantages / (grouped.std(1, keepdim=True) + 1e-4)
     elif scale != "none":
         raise ValueError(f"scale is {scale!r}; it must be 'none' or 'group'")
-    return advantages.flatten()
+    return advantages.flatten().to(rewards.dtype)
 
 
 def pad_rows(rows: Sequence[Row], pad_id: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

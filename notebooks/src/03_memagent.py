@@ -65,8 +65,9 @@ paper = papers.get("memagent")
 # | every turn is a training row of its own; one advantage per document (section 3) | exact | `SegmentGRPOTrainer`, checked against the formula |
 # | advantage = reward - group mean, not divided by the deviation | exact | `scale="none"` |
 # | trained at 8 sections, flat to 3.5 M tokens | tested | trained at 1 to 4 sections, asked at up to 64 here and 256 in the recorded runs |
+# | tasks of one difficulty | changed | small documents first: sizes come in from 1 to 4 sections during the first third |
 # | prompts are instructions, answers are boxed | simplified | the tiny model reads labels: `question : ... memory : ...` |
-# | KL term of 0.001, group of 16, 128 questions a step | changed | no KL, groups of 8, 16 questions a step |
+# | KL term of 0.001, group of 16, 128 questions a step | changed | KL of 0.1 (section 8 says why), groups of 8, 16 questions a step |
 # | a lenient verifier for the report, a strict one in training | left out | one verifier everywhere; the gap between two has been taken for failed training |
 # | imitation of good memory traces as an alternative to RL | added | nobody published that comparison: see the table of section 6 |
 
