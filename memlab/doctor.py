@@ -143,7 +143,7 @@ def _threads() -> Check:
     cores, asked = os.cpu_count() or 1, os.environ.get("OMP_NUM_THREADS", "")
     detail = f"{cores} cores, OMP_NUM_THREADS={asked or 'not set (memlab takes 1)'}"
     good = not asked or (asked.isdigit() and 1 <= int(asked) <= cores)
-    return Check("threads", good, detail, f"export OMP_NUM_THREADS=1", required=False)
+    return Check("threads", good, detail, "export OMP_NUM_THREADS=1", required=False)
 
 
 def _disk(root: Path) -> Check:

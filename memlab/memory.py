@@ -40,7 +40,8 @@ class TextMemory:
 
     The whole response is the new memory: there is no tag and no parser, so no text is malformed. What does not fit is cut
     off at the end, and the sentence that the cut runs through goes with it unless it is the only one: half sentences would be
-    read again at every later turn. A sentence said twice is kept once. Words are separated by white space; for the tiny model one word is one token.
+    read again at every later turn. A sentence said twice is kept once. Words are separated by white space; for the tiny model
+    one word is one token.
     """
 
     REWRITE_RATIO = 0.6  # difflib similarity from which a vanished and a new sentence count as one rewritten item

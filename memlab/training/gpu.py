@@ -82,11 +82,13 @@ def plan_run(
 
 
 def settings_of(paper: Paper, model: str, preset, seed: int, steps: int | None, start: str) -> GRPOSettings:
-    """The paper's hyper-parameters at `preset`. The tiny model keeps the settings of the cpu preset: all weights, no KL."""
+    """The paper's hyper-parameters at `preset`. The tiny model keeps its own, which train all weights."""
+    if model == "tiny":
+        from memlab.training import train  # imports transformers: the backend is decided by now
+
+        return train.settings_of(preset, seed, steps)
     steps = steps or preset.train_steps
     tasks, group = preset.tasks_per_step, preset.group_size
-    if model == "tiny":
-        return GRPOSettings(steps=steps, tasks=tasks, group=group, seed=seed)
     recipe = RECIPES[paper.name]
     if shape_of(model).parameters < 1e9:
         recipe = recipe | {"learning_rate": SMALL_LEARNING_RATE}

@@ -149,8 +149,8 @@ def make_segment_trainer():
             mine = slice(self.accelerator.process_index * len(inputs), (self.accelerator.process_index + 1) * len(inputs))
             advantages = group_advantages(rewards, group, self.scale_rewards)[mine]  # before any expansion into rows
             sampled = torch.tensor([sum(sum(r.mask) for t in trajectories for r in t.rows)], device=device)
-            # A row whose advantage is 0 teaches nothing: it counts in the token mean and is not computed. With KL it would only be
-            # pulled back to the reference, which costs as much as learning and which the other rows are too.
+            # A row whose advantage is 0 teaches nothing: it counts in the token mean and is not computed. With KL it would
+            # only be pulled back to the reference, which costs as much as learning and which the other rows are too.
             rows = [(row, i) for i, t in enumerate(trajectories) for row in t.rows if advantages[i] != 0]
             rows += self._dummies(len(rows), group, trajectories)
             owner = torch.tensor([i for _, i in rows], device=device)

@@ -2,7 +2,7 @@
 
     warmstart/policy     the tiny model after the format warm start: where every GRPO run begins
     trained-S/           GRPO, one training seed S each: run.json, log.jsonl, policy
-    sft-oracle/policy    supervised imitation of the oracle, as many episodes as one GRPO run plays
+    sft-oracle/policy    supervised imitation of the oracle, on as many questions as one GRPO run is asked
     results.json         every contender on the same tasks, one record as `memlab eval --json` prints it
 
 What is there already is kept, so that the parts can be made one by one (--only) and a killed run goes on.
@@ -14,6 +14,7 @@ import argparse
 import json
 import shutil
 import tempfile
+from pathlib import Path
 
 import torch
 
@@ -24,7 +25,7 @@ from memlab.training.train import save_policy, settings_of, train
 from memlab.training.warmstart import finetune
 
 SEEDS = (0, 1, 2, 3, 4)
-SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+SIZES = (1, 4, 16, 64, 256)
 N, EVALUATION_SEED = 200, 2026
 
 
@@ -45,11 +46,11 @@ def trained(paper: Paper, seed: int) -> None:
 
 
 def sft_oracle(paper: Paper) -> None:
-    """Imitation of the oracle, from the same start, on as many episodes as one GRPO run plays."""
+    """Imitation of the oracle, from the same start, on as many questions as one GRPO run is asked."""
     settings = settings_of(presets.get("cpu"), 0)
     model, tokenizer = pretrained.load(_home(paper, "warmstart") / "policy")
     with tempfile.TemporaryDirectory() as work:
-        finetune(paper, paper.oracle, model, tokenizer, work, tasks=settings.steps * settings.tasks * settings.group)
+        finetune(paper, paper.oracle, model, tokenizer, work, tasks=settings.steps * settings.tasks)
     save_policy(model, tokenizer, _home(paper, "sft-oracle") / "policy")
 
 
@@ -59,7 +60,8 @@ def results(paper: Paper, sizes=SIZES, n: int = N) -> None:
     records = json.loads(path.read_text()) if path.exists() else []
     done = {(r["policy"], r["size"]) for r in records}
     everyone = ["random", "oracle", "untrained", "warmstart", "sft-oracle", *paper.baselines]
-    for name in [*everyone, *(str(_home(paper, f"trained-{seed}")) for seed in SEEDS)]:
+    runs = [str(_home(paper, f"trained-{seed}")) for seed in SEEDS]
+    for name in [*everyone, *(run for run in runs if Path(run, "policy").is_dir())]:
         who = contenders.contender(paper, name)
         label = name.rsplit("/", 1)[-1]
         for size in sizes:

@@ -23,7 +23,7 @@ from memlab.worlds.scoring import normalise
 TEXT = 20_000  # characters of one context, or of one completion
 LINE = 2_000  # characters of one of its lines
 ITEM = 400  # characters of one item of memory
-ITEMS = 200  # items of one step
+ITEMS = 120  # items of one step
 TOKENS = 2_000  # tokens of one completion, with their probabilities
 MARKS = 1_000  # passages marked in one context
 LABEL = 90  # characters of a fact in the timeline

@@ -104,7 +104,7 @@ for model in SHAPES:
 print(table(rows, caption="A GRPO step with full logits, four micro-batches: what is held (calculated)"))
 
 # %% [markdown]
-# For a small model with a long vocabulary the logits are the largest part: the vocabulary of Qwen2.5-0.5B is that of Qwen2.5-7B. And memory
+# For a small model with a long vocabulary the logits are the largest part: the vocabulary of Qwen2.5-0.5B is nearly that of Qwen2.5-7B. And memory
 # management makes it worse than a single answer would: one document is several rows.
 
 # %%
@@ -136,7 +136,7 @@ show(held_figure(models, [16, 48, 128, 256, 512]),
 #
 # $$t \ge \max\!\left(\frac{\text{bytes}}{\text{bandwidth}},\ \frac{\text{FLOPs}}{\text{peak}}\right)$$
 #
-# Written as seven PyTorch operations, RMSNorm reads and writes the whole tensor seven times. Fused into one kernel it reads once and writes
+# Written as six PyTorch operations, RMSNorm moves the whole tensor across the bus eleven times. Fused into one kernel it reads once and writes
 # once. That is all that fusing does here, and it is exact.
 #
 # **Exercise 2** (difficulty 2, importance 4, 5 minutes). Count the traffic of the plain version. A bf16 number has 2 bytes, a float32 number 4.
@@ -411,7 +411,7 @@ print(accelerator.decide("gpu").notice or "Unsloth is used")
 # ## Quiz
 #
 # 1. RMSNorm is fused, and nine times fewer bytes cross the bus. Why is the whole step not nine times faster?
-# 2. Qwen2.5-0.5B and 7B have the same vocabulary. For which do chunked logits save the larger share, and why?
+# 2. Qwen2.5-0.5B and 7B have nearly the same vocabulary. For which do chunked logits save the larger share, and why?
 # 3. Chunking recomputes logits. Why is the step still not slower?
 # 4. Why must Unsloth be imported before transformers?
 # 5. The adapters' reference model is the base model. When is that wrong for the KL term?

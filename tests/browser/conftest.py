@@ -118,7 +118,7 @@ def lab(tmp_path_factory):
                     break
                 time.sleep(0.25)
         else:
-            pytest.fail("JupyterLab did not answer within a minute:\n" + (root / "server.log").read_text()[-2000:])
+            pytest.fail("JupyterLab did not answer within three minutes:\n" + (root / "server.log").read_text()[-2000:])
         if server.poll() is not None:
             pytest.fail("JupyterLab ended:\n" + (root / "server.log").read_text()[-2000:])
         yield Lab(url, root)

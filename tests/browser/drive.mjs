@@ -18,7 +18,7 @@ const context = await chromium.launchPersistentContext(given.profile, {
     "--disable-component-update", "--disable-sync"],
 });
 const page = context.pages()[0] ?? (await context.newPage());
-page.setDefaultTimeout(60_000);
+page.setDefaultTimeout(120_000);
 
 const elsewhere = [], errors = [];
 const here = (url) => ["127.0.0.1", "localhost"].includes(url.hostname) || ["data:", "blob:", "about:", "file:"].includes(url.protocol);

@@ -107,7 +107,7 @@ function render({ model, el: root }) {
       el("div", { class: "memlab-stages" }, contextBox, wroteBox, memoryBox));
 
     function show(record, step, tokens) {
-      cursor.style.transform = `translateX(${100 * Math.min(step, track.steps - 1)}%)`; // of its own width, which is a step's
+      cursor.style.left = `calc(var(--key) + (100% - var(--key)) * ${Math.min(step, track.steps - 1) / track.steps})`;
       cursor.classList.toggle("memlab-ended", step >= track.steps);
       if (record === undefined) return; // on its way: the last step stays in sight until it is here
       if (record === null) {
