@@ -65,5 +65,5 @@ lint: setup ## ruff
 	$(BIN)/ruff check .
 
 clean: ## remove .venv and caches; runs/ stays, it holds your results
-	rm -rf $(if $(filter .venv,$(VENV)),.venv) build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(if $(filter .venv,$(VENV)),.venv) build *.egg-info .pytest_cache .ruff_cache .hypothesis unsloth_compiled_cache
 	find . -path ./.git -prune -o -name __pycache__ -type d -exec rm -rf {} +

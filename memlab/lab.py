@@ -128,7 +128,7 @@ def start(notebook: str, preset: str, seed: int, directory: str | os.PathLike | 
     """Set the session up and print what it is: versions, device, threads, and what will be skipped and why.
 
     Seeds python, numpy and torch. Takes OMP_NUM_THREADS torch threads, else one. At smoke and
-    cpu nothing reaches a model hub. directory: default runs/<notebook> in the repository.
+    cpu nothing reaches a model hub. directory: default runs/<notebook>-<preset> in the repository.
 
     Raises ValueError for an unknown preset, RuntimeError for a GPU preset without an NVIDIA GPU.
     """
@@ -150,7 +150,7 @@ def start(notebook: str, preset: str, seed: int, directory: str | os.PathLike | 
     numpy.random.seed(seed)
     torch.manual_seed(seed)
 
-    lab = Lab(notebook, chosen, seed, threads, skipped(chosen), Path(directory or ROOT / "runs" / notebook))
+    lab = Lab(notebook, chosen, seed, threads, skipped(chosen), Path(directory or ROOT / "runs" / f"{notebook}-{preset}"))
     print(f"memlab {_version('memlab') or '(not installed)'}, notebook {notebook}, preset {preset}, seed {seed}")
     print(f"{'preset':<10} {chosen.description}")
     print(f"{'versions':<10} python {platform.python_version()}, {_versions_line()}")

@@ -14,6 +14,7 @@ import argparse
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -54,7 +55,7 @@ def sft_oracle(paper: Paper) -> None:
     save_policy(model, tokenizer, _home(paper, "sft-oracle") / "policy")
 
 
-def results(paper: Paper, sizes=SIZES, n: int = N) -> None:
+def results(paper: Paper, sizes: Sequence[int] = SIZES, n: int = N) -> None:
     """Evaluate everyone on the same tasks into results.json."""
     path = _home(paper, "") / "results.json"
     records = json.loads(path.read_text()) if path.exists() else []
@@ -80,6 +81,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Make the recorded runs of a paper in data/runs.")
     parser.add_argument("paper", choices=papers.NAMES)
     parser.add_argument("--only", help="one part: warmstart, trained-S, sft-oracle or results (default: what is missing)")
+    parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="sizes of results.json, comma-separated")
     args = parser.parse_args()
     paper = papers.get(args.paper)
     torch.set_num_threads(1)
@@ -89,7 +91,7 @@ def main() -> None:
             make(paper)
             print(f"{name}: done", flush=True)
     if args.only in (None, "results"):
-        results(paper)
+        results(paper, [int(size) for size in args.sizes.split(",")])
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def _written_out(c: str) -> str:
     return c.encode("unicode_escape").decode("ascii")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table:
     """Rows of strings under named columns. The first column names its row. Renders as HTML, Markdown and text."""
 
@@ -59,6 +59,9 @@ class Table:
             body += f"<tr>{cell('th', *first, scope)}{''.join(cell('td', *pair) for pair in rest)}</tr>\n"
         caption = f"<caption>{_isolated(self.caption)}</caption>\n" if self.caption else ""
         return f"<table>\n{caption}<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>"
+
+    def __repr__(self) -> str:  # what a notebook shows where there is no HTML, and `memlab run` prints
+        return str(self)
 
     def _repr_markdown_(self) -> str:
         def safe(text: str) -> str:

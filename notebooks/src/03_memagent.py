@@ -225,6 +225,14 @@ print("rewards   ", rewards.tolist(), "\nadvantages", advantages.tolist())
 session.checkpoint("advantages", advantages, shape=(4,), sums_to=0.0, hint="subtract the mean of the group")
 
 # %% [markdown]
+# Change a reward below and watch every advantage move: they are relative. Make all rewards equal, and nothing is left to learn.
+
+# %%
+from memlab.views.rewards import RewardExplorer
+
+RewardExplorer(four)
+
+# %% [markdown]
 # <details><summary>Hint</summary>Reshape to (groups, group), take the mean along the second axis and keep that axis.</details>
 #
 # ### 3.4 One advantage, all rows
@@ -320,18 +328,22 @@ print(table(
 # %%
 import shutil
 
+from memlab.views.board import LiveBoard
+
+recorded = [read_log(run.parent / "log.jsonl") for run in sorted((contenders.RUNS / "memagent").glob("trained-*/policy"))]
+length = min(map(len, recorded))
+runs = torch.tensor([[r["reward"] for r in run[:length]] for run in recorded])
+band = (list(range(1, length + 1)), runs.min(0).values.tolist(), runs.max(0).values.tolist())
+
 settings = settings_of(dial, SEED)
 out = session.directory / f"trained-{SEED}"
 if RUN_TRAINING:
     shutil.rmtree(out, ignore_errors=True)
     model, _ = pretrained.load(contenders.weights_of(paper, "warmstart"))
-
-    def report(record):
-        if record["step"] % max(1, settings.steps // 10) == 0:
-            print(f"step {record['step']:>4}  reward {record['reward']:.2f}  zero-spread groups {record['zero_spread_share']:.2f}  "
-                  f"entropy {record['entropy'] or 0:.2f}  cut-off turns {record['clipped_share']:.2f}")
-
-    train(paper, model, tokenizer, settings, out, on_step=report)
+    board = LiveBoard(out / "log.jsonl", band, steps=settings.steps)
+    board.show()
+    train(paper, model, tokenizer, settings, out, on_step=board)
+    board.finish()
 else:
     out = contenders.RUNS / "memagent" / "trained-0"
 log = read_log(out / "log.jsonl")
@@ -348,10 +360,6 @@ print(f"{len(log)} steps in {sum(r['seconds'] for r in log):.0f} s")
 # - **share of turns cut off** at the token limit stays near zero. If it climbs, the policy has stopped ending its turns.
 
 # %%
-recorded = [read_log(path) for path in sorted((contenders.RUNS / "memagent").glob("trained-*/log.jsonl"))]
-length = min(map(len, recorded))
-runs = torch.tensor([[r["reward"] for r in run[:length]] for run in recorded])
-band = (list(range(1, length + 1)), runs.min(0).values.tolist(), runs.max(0).values.tolist())
 show(
     training_curve(log, band),
     alt=f"Mean reward against training step, from {log[0]['reward']:.2f} to {log[-1]['reward']:.2f}, over the band of the recorded runs, "
@@ -449,12 +457,11 @@ show(
 
 # %%
 long = paper.world.make(random.Random(SEED + 11), size=6)
-[before] = play([episode(long)], warm, [long])
-before
+from memlab.views.inspector import Inspector
 
-# %%
+[before] = play([episode(long)], warm, [long])
 [after] = play([episode(long)], mine, [long])
-after
+Inspector([before, after], names=["before training", "after training"], tokenizer=tokenizer)
 
 # %% [markdown]
 # ## 8. When it goes wrong
@@ -544,10 +551,10 @@ table(versus, caption="Why they differ: the paper's questions are real and its m
 # %%
 stored = json.loads((contenders.RUNS / "memagent" / "results.json").read_text())
 five = []
-for size in sorted({r["size"] for r in stored}):
+for size in sorted({r["size"] for r in stored if r["policy"].startswith("trained")}):
     scores = [r["accuracy"] for r in stored if r["size"] == size and r["policy"].startswith("trained")]
     mean, lo, hi = evaluation.across_seeds(scores)
-    others = {name: next(r["accuracy"] for r in stored if r["size"] == size and r["policy"] == name)
+    others = {name: next((r["accuracy"] for r in stored if r["size"] == size and r["policy"] == name), None)
               for name in ("warmstart", "sft-oracle", "full-context", "rag")}
     five.append({"sections": size, f"trained, mean of {len(scores)}": f"{mean:.3f}", "95 % interval": f"{lo:.3f}-{hi:.3f}", "worst seed": min(scores)} | others)
 table(five, caption="Recorded runs: accuracy, trained on 1 to 4 sections")

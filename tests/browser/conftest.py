@@ -29,7 +29,7 @@ NOTEBOOKS = {
     "inspector": [
         FIRST,
         "task, before, after, words = before_and_after()",
-        "Inspector([before, after], advantages=[-0.5, 0.5], names=['before training', 'after training'], tokenizer=words)",
+        "Inspector([before, after], advantages=[-0.5, 0.5], names=['keeps the newest', 'the oracle'], tokenizer=words)",
     ],
     "one": [FIRST, "Inspector(before_and_after()[2], names=['the oracle'])"],
     "large": [FIRST, "big = large()", "shown = Inspector(big)\nshown"],

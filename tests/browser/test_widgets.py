@@ -17,7 +17,8 @@ from memlab.notebooks import build, canonicalise, find
 from memlab.paths import ROOT
 from tests.browser.stories import HOSTILE
 
-SHOTS = os.environ.get("MEMLAB_SHOTS")  # a folder for the pictures of the README; unset: none are taken
+# A folder for the pictures of the README; unset: none are taken.
+SHOTS = os.environ.get("MEMLAB_SHOTS") and os.path.abspath(os.environ["MEMLAB_SHOTS"])
 INVISIBLE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 
 
@@ -101,7 +102,7 @@ def test_explorer_dial_and_board(lab, theme):
 def test_exported_pages_hold_the_tables(lab, tmp_path):
     """No kernel, no widget manager: as GitHub, nbviewer and an exported page show it."""
     for name, expected in (
-        ("inspector", ["★ gold lost", "- deleted", "if nothing ever left it", "before training", "reward 0", ".#x"]),
+        ("inspector", ["★ gold lost", "- deleted", "if nothing ever left it", "keeps the newest", "reward 0", ".#x"]),
         ("widgets", ["One group of rollouts, credited", "$126,000", "step 200 of 200", "square"]),
         ("hostile", [HOSTILE[1], "\\x1b[31m"]),
     ):
