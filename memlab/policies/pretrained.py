@@ -14,9 +14,12 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+from transformers.utils import logging
 
 from memlab.manifest import MANIFEST, ManifestError, sha256, verify_manifest, write_manifest
 from memlab.paths import ROOT
+
+logging.disable_progress_bar()  # a bar a load would fill a notebook with noise
 
 TINY = ROOT / "data" / "tiny"
 

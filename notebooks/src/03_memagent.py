@@ -23,7 +23,7 @@
 # | preset | minutes | peak memory | machine |
 # |---|---|---|---|
 # | `smoke` | under 1 | 1 GB | any laptop; too short to learn |
-# | `cpu` | under 10 | 1.5 GB | two laptop cores, no GPU, no network |
+# | `cpu` | 13 on a busy machine, 8 of them training | 2.1 GB with section 9, about 1 GB without | two laptop cores, no GPU, no network |
 
 # %% tags=["parameters"]
 PRESET = "cpu"  # smoke | cpu
@@ -67,7 +67,7 @@ paper = papers.get("memagent")
 # | memory is plain text, overwritten after every section (section 2) | exact | the whole response is the new memory, no tags and no parser |
 # | every turn is a training row of its own; one advantage per document (section 3) | exact | `SegmentGRPOTrainer`, checked against the formula |
 # | advantage = reward - group mean, not divided by the deviation | exact | `scale="none"` |
-# | trained at 8 sections, flat to 3.5 M tokens | tested | trained at 1 to 4 sections, asked at up to 64 here and 256 in the recorded runs |
+# | trained at 8 sections, flat to 3.5 M tokens | tested | trained at 1 to 4 sections, asked at up to 64 |
 # | prompts are instructions, answers are boxed | simplified | the tiny model reads labels: `question : ... memory : ...` |
 # | KL term of 0.001, group of 16, 128 questions a step | changed | KL of 0.02 (section 8 says why), groups of 8, 16 questions a step |
 # | a lenient verifier for the report, a strict one in training | left out | one verifier everywhere; the gap between two has been taken for failed training |
@@ -484,6 +484,11 @@ print(table([{k: r[k] for k in ("step", "reward", "zero_spread_share", "clipped_
             caption="A sick run, learning rate 0.02"))
 
 # %% [markdown]
+# **No KL term.** Nothing in the reward asks for English. Without the KL term to the warm start, memories of well-scoring policies turned into
+# "the teapot is the bridge . bridge ." in our trials: the asked word next to any value in sight, in a shorthand that the policy reads and you do
+# not. With a strong KL term (0.1 and more) the sentences stay whole and learning slows to a crawl. 0.02 is the compromise used here, and you can
+# still see traces of the shorthand in section 7.
+#
 # **The mean over rows.** If trajectories are expanded to rows *before* the group mean is taken, a rollout with more turns counts more often in
 # its own baseline. Two rollouts, one right with three rows and one wrong with one row: the baseline should be 0.5.
 
@@ -546,7 +551,7 @@ versus = [
 table(versus, caption="Why they differ: the paper's questions are real and its model reads prose; here the language is small and chance is 1 in 32")
 
 # %% [markdown]
-# The recorded runs (several training seeds, 200 documents a cell) go to 256 sections. They are in `data/runs/memagent/results.json`.
+# The recorded runs have 200 documents a cell and several training seeds. They are in `data/runs/memagent/results.json`.
 
 # %%
 stored = json.loads((contenders.RUNS / "memagent" / "results.json").read_text())
