@@ -523,7 +523,7 @@ else:
         [r] = evaluation.evaluate(paper, smol, [4], 6, SEED, play_one, hotpot)
         real.append({"policy": name, "exact match": r["accuracy"], "F1": r["f1"], "largest context": r["peak_context_tokens"],
                      "tokens a task": r["total_tokens"], "seconds a task": r["latency_s"]})
-    print("data:", hotpot.source)
+    print("data:", "/".join(str(hotpot.source).split("/")[-2:]))
     print(table(real, caption="SmolLM2-135M-Instruct on HotpotQA, 4 sections of 150 words, 6 questions"))
 
 # %% [markdown]
