@@ -132,7 +132,7 @@ def evaluate(
 
     from memlab import contenders, evaluation, lab, papers
     from memlab.papers import instruct
-    from memlab.views.tables import table
+    from memlab.views.tables import results_table
 
     chosen = papers.get(paper)
     wanted = _sizes(sizes)
@@ -164,8 +164,7 @@ def evaluate(
         print(json.dumps(record))
         return
     caption = f"{chosen.title}, {policy}, n = {n}, seed {seed}; size in {chosen.size_unit}, tokens and seconds a task"
-    rows = [r | {"ci95": "{:.3f} to {:.3f}".format(*r["ci95"])} for r in results]
-    print(table(rows, caption, {"accuracy": ".3f", "f1": ".3f"}))
+    print(results_table(results, caption))
 
 
 def _sizes(text: str) -> list[int]:

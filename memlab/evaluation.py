@@ -24,9 +24,18 @@ def draw_tasks(paper: Paper, size: int, n: int, seed: int, world=None) -> list:
     return [(world or paper.world).make(rng, size) for _ in range(n)]
 
 
-def evaluate(paper: Paper, policy: Policy, sizes: Sequence[int], n: int, seed: int, episode=None, world=None) -> list[dict]:
+class Results(list):
+    """Records of an evaluation, one dict a size: a list that a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        from memlab.views.tables import results_table
+
+        return results_table(self)._repr_html_()
+
+
+def evaluate(paper: Paper, policy: Policy, sizes: Sequence[int], n: int, seed: int, episode=None, world=None) -> Results:
     """One `summary` per size. episode: the paper's own loop unless a baseline's is given."""
-    results = []
+    results = Results()
     for size in sizes:
         trajectories, seconds = run(paper, policy, size, n, seed, episode, world)
         results.append({"size": size} | summary(trajectories, seconds))

@@ -11,7 +11,7 @@ from memlab.memory import Event
 
 def overwrite(write: Callable[[str, str, int], str]) -> None:
     """write(memory, response, budget) -> the new memory."""
-    old, new = "mira keeps the bell .", "the bell is in the barn ."
+    old, new = "mira adopted rex .", "rex lives in oslo ."
     got = write(old, new, 22)
     assert old not in got, "the old memory is still there: MemAgent replaces the memory, it does not append to it"
     assert got == new, f"the whole response is the new memory; expected {new!r}, got {got!r}"
@@ -94,14 +94,14 @@ def loss(policy_loss: Callable) -> None:
 def held(turns_held: Callable) -> None:
     """turns_held(events, sentence) -> how many turns the memory held `sentence`, from the event log."""
     events = [
-        Event(0, "write", 0, "mira keeps the bell ."),
-        Event(1, "keep", 0, "mira keeps the bell ."),
-        Event(1, "write", 1, "tom wants the coin ."),
-        Event(2, "delete", 0, "mira keeps the bell ."),
-        Event(2, "keep", 1, "tom wants the coin ."),
-        Event(3, "write", 2, "mira keeps the bell ."),
+        Event(0, "write", 0, "mira adopted rex ."),
+        Event(1, "keep", 0, "mira adopted rex ."),
+        Event(1, "write", 1, "tom adopted buddy ."),
+        Event(2, "delete", 0, "mira adopted rex ."),
+        Event(2, "keep", 1, "tom adopted buddy ."),
+        Event(3, "write", 2, "mira adopted rex ."),
     ]
-    got = turns_held(events, "mira keeps the bell .")
+    got = turns_held(events, "mira adopted rex .")
     assert got != 4, "the turn that deleted the sentence was counted: after a delete the memory does not hold it"
     assert got not in (1, 2), "a turn was left out: write, keep and rewrite all leave the sentence in memory"
     assert got == 3, f"held at turns 0, 1 and 3: expected 3, got {got}"

@@ -52,12 +52,8 @@ def instruct(paper: Paper, task: str = "english", records=None) -> Paper:
 
 
 def random_sentences(ask: Ask, rng: random.Random) -> str:
-    """Format without judgement on real text: up to three sentences of memory and section; an answer if the gold is there."""
-    if "section" not in ask.state:
-        return _answer(ask)
-    seen = [s for s in sentences(ask.state["memory"]) if s != HOTPOTQA.empty] + sentences(ask.state["section"])
-    kept = sorted(rng.sample(range(len(seen)), min(len(seen), rng.randint(0, 3))))
-    return " ".join(seen[i] for i in kept) or HOTPOTQA.empty
+    """Format without judgement on real text: sentences chosen at random; an answer if the gold is in memory."""
+    return memagent.keep_at_random(ask, rng, HOTPOTQA.empty) if "section" in ask.state else _answer(ask)
 
 
 def gold_sentences(ask: Ask, rng: random.Random) -> str:

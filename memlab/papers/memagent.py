@@ -42,8 +42,8 @@ TINY = Style(
     update=lambda question, memory, section: f"question : {question} memory : {memory} section : {section} new memory :",
     answer=lambda question, memory: f"question : {question} memory : {memory} answer :",
     empty="nothing .",
-    memory_words=22,  # three facts of at most seven words, and one to spare for the end token
-    update_tokens=23,
+    memory_words=15,  # three facts of at most five words
+    update_tokens=16,  # and the end token
     answer_tokens=3,
 )
 
@@ -93,13 +93,15 @@ def parse_answer(text: str) -> str:
 
 
 def random_valid(ask: Ask, rng: random.Random) -> str:
-    """Format without judgement: keep up to three sentences chosen at random, mostly three; answer what the memory says, or
-    "nothing"."""
-    if "section" not in ask.state:
-        return _answer(ask)
-    seen = [s for s in sentences(ask.state["memory"]) if s != TINY.empty] + sentences(ask.state["section"])
+    """Format without judgement: keep sentences chosen at random; answer what the memory says, or "nothing"."""
+    return keep_at_random(ask, rng, TINY.empty) if "section" in ask.state else _answer(ask)
+
+
+def keep_at_random(ask: Ask, rng: random.Random, empty: str) -> str:
+    """Up to three sentences of memory and section, mostly three, in the order in which they were read."""
+    seen = [s for s in sentences(ask.state["memory"]) if s != empty] + sentences(ask.state["section"])
     kept = sorted(rng.sample(range(len(seen)), min(len(seen), 3, rng.randint(0, 6))))
-    return " ".join(seen[i] for i in kept) or TINY.empty
+    return " ".join(seen[i] for i in kept) or empty
 
 
 def oracle(ask: Ask, rng: random.Random) -> str:

@@ -123,6 +123,12 @@ def table(
     )
 
 
+def results_table(results: Sequence[Mapping[str, Any]], caption: str = "") -> Table:
+    """The records of `memlab.evaluation.evaluate`, a row a size: tokens and seconds are those of one task."""
+    rows = [r | {"ci95": "{:.3f} to {:.3f}".format(*r["ci95"])} for r in results]
+    return table(rows, caption, {"accuracy": ".3f", "f1": ".3f"} if rows else None)
+
+
 # ---------------------------------------------------------------- one trajectory, turn by turn
 
 # op -> (shape and word, background). Black on these grounds has a contrast of 5:1 or more, so one badge serves light

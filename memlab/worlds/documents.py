@@ -3,11 +3,11 @@
 Built so that memory is the only way and no shortcut works:
 
 - the places of the gold facts are uniform over the document, for every length;
-- distractors are about other people and things, or are lures: somebody else who keeps the asked thing, another thing in the
-  asked place;
-- in a two-hop task ("where is the thing mira keeps ?") the two facts stand in reading order, in the same or different sections,
+- distractors are about other people and pets, or are lures: somebody else who adopted the asked pet, another pet in the
+  same city;
+- in a two-hop task ("where does the pet of mira live ?") the two facts stand in reading order, in the same or different sections,
   and nothing in the question resembles the second;
-- people, things and places are drawn afresh for every task, so nothing can be learnt by heart.
+- people, pets and cities are drawn afresh for every task, so nothing can be learnt by heart.
 
 The reading order is a simplification: with the second hop first, no bounded memory that has not seen the first can know what to
 keep. `Documents(order="any")` drops it.
@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from memlab.worlds import Task
-from memlab.worlds.sentences import PEOPLE, PLACES, RELATIONS, THINGS, TWO_HOP_QUESTION, Fact, question
+from memlab.worlds.sentences import CITIES, PEOPLE, PETS, RELATIONS, TWO_HOP_QUESTION, Fact, question
 
-LURE_RATE = 0.1  # share of distractors that mention the asked person or thing
+LURE_RATE = 0.1  # share of distractors that mention the asked person or pet
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Documents:
         if size < 1:
             raise ValueError(f"a document has at least 1 section, not {size}")
         if rng.random() < self.two_hop:
-            person, thing, place = rng.choice(PEOPLE), rng.choice(THINGS), rng.choice(PLACES)
-            gold = [Fact("holder", person, thing), Fact("place", thing, place)]
-            asked, value = TWO_HOP_QUESTION.format(person), place
+            person, pet, city = rng.choice(PEOPLE), rng.choice(PETS), rng.choice(CITIES)
+            gold = [Fact("pet", person, pet), Fact("home", pet, city)]
+            asked, value = TWO_HOP_QUESTION.format(person), city
         else:
             relation = rng.choice(list(RELATIONS))
             subjects, values, *_ = RELATIONS[relation]

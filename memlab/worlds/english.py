@@ -1,8 +1,8 @@
 """The document world in natural English, for instruct models: the same facts, questions and answers, with capitals and commas in
 their places.
 
-    tiny      mira keeps the lantern .      where is the thing mira keeps ?
-    English   Mira keeps the lantern.       Where is the thing Mira keeps?
+    tiny      mira adopted rex .      where does the pet of mira live ?
+    English   Mira adopted Rex.       Where does the pet of Mira live?
 
 Nothing is drawn anew: a task is `Documents`' task, rendered. So a rule for the tiny language is one for English (`in_english`).
 """
@@ -17,9 +17,9 @@ from memlab.episode import Ask
 from memlab.policies.scripted import Rule
 from memlab.worlds import Task
 from memlab.worlds.documents import Documents
-from memlab.worlds.sentences import PEOPLE
+from memlab.worlds.sentences import CITIES, PEOPLE, PETS
 
-_NAMES = re.compile(rf"\b({'|'.join(PEOPLE)})\b")
+_NAMES = re.compile(rf"\b({'|'.join((*PEOPLE, *PETS, *CITIES))})\b")
 _START = re.compile(r"(^|[.?]\s+)([a-z])")
 
 

@@ -2,10 +2,13 @@
 
 Every fact is one sentence of a fixed shape, so that a person can read it and a rule can parse it back:
 
-    mira keeps the lantern .         holder   (person, thing)
-    the lantern is in the attic .    place    (thing, place)
+    mira adopted rex .      pet    (person, pet)
+    rex lives in oslo .     home   (pet, city)
 
-Words are separated by single spaces, punctuation included: one word is one token of the tiny model.
+Words are separated by single spaces, punctuation included: one word is one token of the tiny model. Every sentence begins with
+its subject, without an article: which fact a policy writes down is then decided in one word, the first, and reinforcement
+learning credits that word. (With "the lantern is in the attic ." the choice came second, after an undecided "the", and the same
+training reached .64 at 16 sections.)
 Extend the language by adding words to a list below or a relation to `RELATIONS`, then rerun `python -m memlab.training.pretrain`.
 """
 
@@ -18,13 +21,13 @@ PEOPLE = (
     "mira tom lena omar ruth ivan nora hugo anna felix clara boris dora simon elsa marco "
     "greta jonas paula viktor irene oscar lydia peter sonia bruno edith karl vera leon ada rafael"
 ).split()
-THINGS = (
-    "lantern coin map violin kettle ring book mirror candle compass drum ladder basket clock hammer scarf "
-    "bell rope mask feather bottle saddle needle trumpet kite teapot chain flute helmet puzzle brush anchor"
+PETS = (
+    "rex buddy scout luna bella max daisy rocky coco milo ruby ginger pepper biscuit shadow smokey "
+    "lucky toby misty pixie socks patch ziggy noodle pickle mango peanut cookie tiger snowy bandit hazel"
 ).split()
-PLACES = (
-    "attic cellar garden harbor tower barn kitchen library market chapel stable bakery cave forest museum school "
-    "castle tunnel theater garage office mill meadow bridge cabin temple station hotel palace studio shed port"
+CITIES = (
+    "oslo rome paris london berlin madrid lisbon vienna prague athens dublin cairo tokyo delhi lima boston "
+    "chicago denver seattle toronto sydney kyoto seoul dakar nairobi havana quito warsaw riga milan geneva bergen"
 ).split()
 
 
@@ -41,10 +44,10 @@ class Fact(NamedTuple):
 
 # relation -> (words its subject is drawn from, words its value is drawn from, sentence, question)
 RELATIONS = {
-    "holder": (PEOPLE, THINGS, "{} keeps the {} .", "what does {} keep ?"),
-    "place": (THINGS, PLACES, "the {} is in the {} .", "where is the {} ?"),
+    "pet": (PEOPLE, PETS, "{} adopted {} .", "who did {} adopt ?"),
+    "home": (PETS, CITIES, "{} lives in {} .", "where does {} live ?"),
 }
-TWO_HOP_QUESTION = "where is the thing {} keeps ?"
+TWO_HOP_QUESTION = "where does the pet of {} live ?"
 
 
 def question(relation: str, subject: str) -> str:
@@ -68,5 +71,5 @@ def read(asked: str, facts: list[str]) -> str | None:
     known = {(f.relation, f.subject): f.value for f in map(parse, facts) if f}
     for person in PEOPLE:
         if asked == TWO_HOP_QUESTION.format(person):
-            return known.get(("place", known.get(("holder", person))))
+            return known.get(("home", known.get(("pet", person))))
     return next((value for (relation, subject), value in known.items() if asked == question(relation, subject)), None)

@@ -58,7 +58,13 @@ async function axe(selector) {
 const inspector = () => page.locator(".memlab-inspector").first();
 const slider = () => inspector().getByRole("slider", { name: "Step" });
 const at = () => slider().getAttribute("aria-valuetext");
-const diff = (track = 0) => page.locator(`.memlab-inspector [data-diff="${track}"]`).innerText();
+const diff = async (track = 0) => {
+  const list = page.locator(`.memlab-inspector [data-diff="${track}"]`);
+  await list.scrollIntoViewIfNeeded(); // an item that was never on screen is laid out later, and has no innerText until then
+  await page.waitForFunction((track) =>
+    [...document.querySelectorAll(`.memlab-inspector [data-diff="${track}"] li`)].every((item) => item.innerText.trim()), track);
+  return list.innerText();
+};
 const status = () => inspector().getByRole("status").innerText();
 const expectStep = (step) => page.waitForFunction((s) =>
   document.querySelector(".memlab-inspector input[type=range]")?.getAttribute("aria-valuetext").startsWith(`step ${s} `) &&
@@ -146,11 +152,11 @@ const scenarios = {
     for (const key of ["d", "d", "a", "x"]) await slider().press(key); // JupyterLab's keys for deleting and inserting cells
     assert.equal(await page.locator(".jp-Notebook .jp-Cell").count(), cells, "the keys of a widget reached the notebook");
 
-    await clickFact(/the kite is in the old tower/, 3); // a fact in the timeline
+    await clickFact(/ziggy lives in old tokyo/, 3); // a fact in the timeline
     await expectStep(3);
-    await inspector().getByRole("button", { name: /simon keeps the old chain/ }).locator(".memlab-key").click();
+    await inspector().getByRole("button", { name: /simon adopted old patch/ }).locator(".memlab-key").click();
     await expectStep(0);
-    const gold = page.locator(".memlab-track").nth(1).getByRole("button", { name: /^★ the lantern is in the attic/ });
+    const gold = page.locator(".memlab-track").nth(1).getByRole("button", { name: /^★ rex lives in oslo/ });
     seen.gold = await gold.innerText();
     await gold.focus();
     await page.keyboard.press("Enter");
@@ -183,7 +189,7 @@ const scenarios = {
     await inspector().getByRole("button", { name: "Token probabilities" }).click();
     await inspector().locator(".memlab-token").first().waitFor();
     seen.tokens = await inspector().locator(".memlab-token").first().innerText();
-    await clickFact(/^★ the lantern is in the attic/, 5);
+    await clickFact(/^★ rex lives in oslo/, 5);
     await expectStep(5);
     await page.waitForFunction(() => document.querySelectorAll(".memlab-tokens").length === 2);
     if (given.shots) await shot(`${given.shots}/inspector-timeline-${seen.theme}.png`);

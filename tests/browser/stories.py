@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import math
 import random
+import re
+from dataclasses import replace
+from functools import partial
 
 from memlab.episode import Ask, Outcome, Row, Trajectory, Turn
 from memlab.memory import Event, sentences
@@ -27,23 +30,27 @@ HOSTILE = [
 ]
 
 
-GOLD = ("mira keeps the lantern .", "the lantern is in the attic .")
+GOLD = ("mira adopted rex .", "rex lives in oslo .")
 TASK = Task(
-    question="where is the thing mira keeps ?",
-    answers=("attic",),
+    question="where does the pet of mira live ?",
+    answers=("oslo",),
     sections=(
-        "hugo keeps the trumpet . sonia keeps the book . ada wants the bell .",
-        f"simon keeps the chain . {GOLD[0]} the coin is in the studio .",
-        "tom wants the lantern .",
-        "felix wants the violin . the helmet is in the mill . the map is in the barn .",
-        f"ruth keeps the bell . {GOLD[1]}",
-        "ivan wants the rope . the mirror is in the chapel . anna keeps the drum .",
-        "mira wants the violin .",
-        "the kite is in the tower . boris wants the basket . the anchor is in the port .",
+        "hugo adopted coco . sonia adopted misty . ada adopted toby .",
+        f"simon adopted patch . {GOLD[0]} lucky lives in lima .",
+        "tom adopted rex .",
+        "felix adopted ruby . hazel lives in milan . max lives in rome .",
+        f"ruth adopted bella . {GOLD[1]}",
+        "ivan adopted socks . misty lives in cairo . anna adopted daisy .",
+        "karl adopted ruby .",
+        "ziggy lives in tokyo . boris adopted buddy . tiger lives in paris .",
     ),
     gold=GOLD,
     gold_sections=(1, 4),
 )
+
+
+# room for a memory that muddles
+episode = partial(memagent.episode, style=replace(memagent.TINY, memory_words=22, update_tokens=23))
 
 
 class Words:
@@ -77,17 +84,17 @@ class Certain(ScriptedPolicy):
 def newest(ask, rng):
     """Keep the three newest facts, and muddle the oldest of them: what a policy does that does not know what it is for."""
     if "section" not in ask.state:
-        return "studio"
+        return "lima"
     first, *rest = (sentences(ask.state["memory"]) + sentences(ask.state["section"]))[-3:]
-    return " ".join([first.replace(" the ", " the old "), *rest])
+    return " ".join([re.sub(r"(adopted|in) (?!old)", r"\1 old ", first), *rest])
 
 
 def before_and_after():
     """(task, a forgetful trajectory, an oracle's, tokenizer) on one two-hop document of eight sections."""
     task = TASK
     words = Words()
-    [before] = play([memagent.episode(task)], Certain(newest, words), [task])
-    [after] = play([memagent.episode(task)], Certain(memagent.oracle, words), [task])
+    [before] = play([episode(task)], Certain(newest, words), [task])
+    [after] = play([episode(task)], Certain(memagent.oracle, words), [task])
     return task, before, after, words
 
 
@@ -95,7 +102,7 @@ def group():
     """Four rollouts of one task, two of them right."""
     words = Words()
     rules = (newest, memagent.oracle, newest, memagent.oracle)
-    return [play([memagent.episode(TASK)], Certain(rule, words, seed=i), [TASK])[0] for i, rule in enumerate(rules)]
+    return [play([episode(TASK)], Certain(rule, words, seed=i), [TASK])[0] for i, rule in enumerate(rules)]
 
 
 def log(steps: int, seed: int = 0) -> list[dict]:
@@ -118,7 +125,7 @@ def large(steps: int = 256, facts: int = 500) -> Trajectory:
     """`steps` steps and `facts` facts, half of them in memory to the end; rewrites and deletions all along."""
     rng = random.Random(0)
     events, held = [], {}
-    gold = "the lantern is in the attic ."
+    gold = "rex lives in oslo ."
     for step in range(steps):
         for item in list(held):
             if rng.random() < 0.004 and item:
@@ -130,10 +137,10 @@ def large(steps: int = 256, facts: int = 500) -> Trajectory:
         for item in range(facts * step // steps, facts * (step + 1) // steps):
             held[item] = gold if item == 0 else f"fact {item} is written at step {step} and says something ."
             events.append(Event(step, "write", item, held[item]))
-    context = "question : where is the lantern ? step {} . " + "some words that the policy reads . " * 40
+    context = "question : where does rex live ? step {} . " + "some words that the policy reads . " * 40
     turns = [Turn(Ask(context.format(i), 24), f"text {i}", 300, 24) for i in range(steps)]
-    task = Task("where is the lantern ?", ("attic",), (), (gold,), (0,))
-    return Trajectory(task, turns, [], Outcome(1.0, "attic", {}, tuple(events)))
+    task = Task("where does rex live ?", ("oslo",), (), (gold,), (0,))
+    return Trajectory(task, turns, [], Outcome(1.0, "oslo", {}, tuple(events)))
 
 
 def hostile() -> Trajectory:

@@ -34,17 +34,17 @@ def test_inspector_by_mouse_and_keyboard(lab, theme):
     assert seen["theme"] == theme.lower()
     words = lambda text: " ".join(text.split())  # noqa: E731
     assert words(seen["start"]).startswith(
-        "3 written + written hugo keeps the old trumpet . + written sonia keeps the book ."
+        "3 written + written hugo adopted old coco . + written sonia adopted misty ."
     )
     before, after = map(words, seen["mouse"])
-    assert "− deleted felix wants the old violin ." in before
-    assert "~ rewritten ★ gold the helmet lantern is in the mill attic ." in before
+    assert "− deleted felix adopted old ruby ." in before
+    assert "~ rewritten max lives in old rome ." in before
     assert (
         after
-        == "1 kept, 1 written = kept ★ gold mira keeps the lantern . + written ★ gold the lantern is in the attic ."
+        == "1 kept, 1 written = kept ★ gold mira adopted rex . + written ★ gold rex lives in oslo ."
     )
     assert "in memory after step 4 to 8" in words(seen["gold"])
-    assert "gold fact lost" in seen["lostStatus"] and "★ gold lost mira keeps the old lantern ." in words(seen["lost"])
+    assert "gold fact lost" in seen["lostStatus"] and "★ gold lost mira adopted old rex ." in words(seen["lost"])
     assert seen["filtered"] == ["step 2 of 8", "step 5 of 8"] and seen["deletions"] == "deletions (7)"
     assert re.fullmatch(r"\w+\s*\.?\d+", seen["tokens"])
     no_serious(seen["axe"])

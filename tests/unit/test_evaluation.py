@@ -6,7 +6,7 @@ import pytest
 
 from memlab import papers
 from memlab.episode import Outcome, Trajectory, Turn
-from memlab.evaluation import across_seeds, by_position, draw_tasks, survival, wilson
+from memlab.evaluation import Results, across_seeds, by_position, draw_tasks, summary, survival, wilson
 from memlab.memory import TextMemory
 from memlab.worlds import Task
 
@@ -52,3 +52,11 @@ def test_survival_counts_only_the_lags_that_a_document_has():
 def test_accuracy_by_position():
     bins = by_position([played(0, None), played(0, 1), played(5, None)], bins=2)
     assert [(b["position"], b["n"], b["accuracy"]) for b in bins] == [(0.25, 2, 0.5), (0.75, 1, 1.0)]
+
+
+def test_results_are_records_that_a_notebook_shows_as_a_table():
+    results = Results([{"size": 6} | summary([played(0, None), played(1, None)], 3.0)])
+    assert results == [dict(results[0])]
+    shown = results._repr_html_()
+    assert "<bdi>ci95</bdi>" in shown and "<bdi>0.342 to 1.000</bdi>" in shown
+    assert "<table>" in Results()._repr_html_()

@@ -24,9 +24,9 @@ def drive(paper, task, rule, seed=0):
 
 
 def test_rendering_is_readable_and_can_be_undone():
-    assert render("mira keeps the lantern .") == "Mira keeps the lantern."
-    assert render("where is the thing mira keeps ?") == "Where is the thing Mira keeps?"
-    assert render("tom wants the map . the map is in the attic .") == "Tom wants the map. The map is in the attic."
+    assert render("mira adopted rex .") == "Mira adopted Rex."
+    assert render("where does the pet of mira live ?") == "Where does the pet of Mira live?"
+    assert render("tom adopted rex . rex lives in oslo .") == "Tom adopted Rex. Rex lives in Oslo."
     for seed in range(50):
         tiny, english = (w.make(random.Random(seed), 1 + seed % 4) for w in (Documents(), English()))
         assert tuple(map(plain, english.sections)) == tiny.sections
@@ -51,5 +51,5 @@ def test_what_the_rules_write_is_english():
 
 
 def test_answers_as_an_instruct_model_words_them():
-    assert exact_match("the attic", ("attic",)) and exact_match("Attic.", ("attic",))
-    assert not exact_match("the cellar", ("attic",))
+    assert exact_match("the oslo", ("oslo",)) and exact_match("Oslo.", ("oslo",))
+    assert not exact_match("Rome", ("oslo",))

@@ -30,12 +30,12 @@ def test_a_step_says_what_became_of_every_item(story):
     _, before, after, _ = story
     replay = Replay(before)
     assert kinds(replay.step(2)) == [
-        ("delete", "simon keeps the old chain .", ""),
-        ("rewrite", "mira keeps the old lantern .", "★ gold lost"),
-        ("keep", "the coin is in the studio .", ""),
-        ("write", "tom wants the lantern .", ""),
+        ("delete", "simon adopted old patch .", ""),
+        ("rewrite", "mira adopted old rex .", "★ gold lost"),
+        ("keep", "lucky lives in lima .", ""),
+        ("write", "tom adopted rex .", ""),
     ]
-    assert replay.step(2)["items"][1]["parts"] == [["mira keeps the", "same"], ["old", "in"], ["lantern .", "same"]]
+    assert replay.step(2)["items"][1]["parts"] == [["mira adopted", "same"], ["old", "in"], ["rex .", "same"]]
     assert replay.step(2)["counts"] == {"delete": 1, "rewrite": 1, "keep": 1, "write": 1}
     # the answer's turn changes nothing: what is held is shown as kept though the log does not mention it
     assert kinds(Replay(after).step(8)) == [("keep", g, "★ gold") for g in GOLD]
@@ -46,7 +46,7 @@ def test_the_context_marks_gold_and_memory(story):
     [message] = Replay(before).step(2)["context"]
     assert "".join(text for text, _ in message["parts"]) == before.turns[2].ask.prompt
     marks = {text: kinds for text, kinds in message["parts"]}
-    assert marks[GOLD[0]] == ["gold", "memory"] and marks["the coin is in the studio ."] == ["memory"]
+    assert marks[GOLD[0]] == ["gold", "memory"] and marks["lucky lives in lima ."] == ["memory"]
 
 
 def test_timeline(story):
@@ -55,19 +55,19 @@ def test_timeline(story):
     assert [g["spans"] for g in overview["golds"]] == [[[1, 2]], [[4, 5]]]
     assert [g["seen"] for g in overview["golds"]] == [[1], [4]]
     assert overview["lost"] == [2, 5] and overview["deletions"] == [1, 2, 3, 4, 5, 6, 7]
-    kite = next(f for f in overview["facts"] if f["text"].startswith("the kite"))
-    assert kite == {
-        "text": "the kite is in the old tower .",
+    muddled = next(f for f in overview["facts"] if f["text"].startswith("max"))
+    assert muddled == {
+        "text": "max lives in old rome .",
         "gold": False,
-        "spans": [[1, 9]],
-        "rewritten": [3, 4, 5, 6, 7],
-        "deleted": [],
+        "spans": [[3, 5]],
+        "rewritten": [4],
+        "deleted": [5],
     }
     assert (overview["reward"], overview["advantage"], overview["answer"], overview["expected"]) == (
         "0",
         "-0.5",
-        "studio",
-        ["attic"],
+        "lima",
+        ["oslo"],
     )
     kept = Replay(after).overview()
     assert [g["spans"] for g in kept["golds"]] == [[[1, 9]], [[4, 9]]]
@@ -271,13 +271,13 @@ def test_the_output_holds_a_table_beside_the_widget(story):
     shown = Inspector([before, after], names=["before <1>", "after"], advantages=[-0.5, 0.5])
     data, _ = shown._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in data
-    for text in ("before &lt;1&gt;", "★ gold lost", "- deleted", "+0.5", "largest context", "attic"):
+    for text in ("before &lt;1&gt;", "★ gold lost", "- deleted", "+0.5", "largest context", "oslo"):
         assert text in data["text/html"], text
     assert data["text/plain"].startswith("Memory inspector. before <1>: 9 steps, reward 0")
 
 
 def test_static_timeline(story):
     rows = static_timeline(Replay(story[1]).overview()).rows
-    assert rows[0] == ["★ mira keeps the lantern .", ".#x......"]
-    assert rows[1] == ["★ the lantern is in the attic .", "....#x..."]
-    assert ["the kite is in the old tower .", ".##~~~~~#"] in rows
+    assert rows[0] == ["★ mira adopted rex .", ".#x......"]
+    assert rows[1] == ["★ rex lives in oslo .", "....#x..."]
+    assert ["max lives in old rome .", "...#~x..."] in rows

@@ -51,8 +51,8 @@ def test_the_answer_prompt_holds_the_memory_and_nothing_else_of_the_document():
     run = episode(task)
     ask = next(run)
     for _ in task.sections:
-        ask = run.send("mira keeps the bell .")
-    assert "mira keeps the bell ." in ask.prompt
+        ask = run.send("mira adopted rex .")
+    assert "mira adopted rex ." in ask.prompt
     assert not any(s in ask.prompt for section in task.sections for s in sentences(section))
 
 
@@ -94,11 +94,11 @@ def test_the_first_hop_is_read_first_unless_asked_otherwise():
 
 
 def test_facts_are_written_and_read_back():
-    for fact in (Fact("holder", "mira", "lantern"), Fact("place", "lantern", "attic")):
+    for fact in (Fact("pet", "mira", "rex"), Fact("home", "rex", "oslo")):
         assert parse(str(fact)) == fact
-    assert parse("mira keeps the") is None
-    assert read("where is the thing mira keeps ?", ["mira keeps the bell .", "the bell is in the barn ."]) == "barn"
-    assert read("where is the thing mira keeps ?", ["the bell is in the barn ."]) is None
+    assert parse("mira adopted") is None
+    assert read("where does the pet of mira live ?", ["mira adopted rex .", "rex lives in oslo ."]) == "oslo"
+    assert read("where does the pet of mira live ?", ["rex lives in oslo ."]) is None
 
 
 @settings(max_examples=2000, deadline=None)

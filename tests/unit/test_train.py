@@ -211,8 +211,10 @@ def killed_run(out, moment, settings):
 
 
 def slow_run(out, resume):
+    """Past one new checkpoint, and not to the end: the killer, however late, finds it running."""
     torch.set_num_threads(1)
-    run(out, resume, on_step=lambda record: time.sleep(0.1))
+    steps = iter((0.1, 0.1, 600))
+    run(out, resume, on_step=lambda record: time.sleep(next(steps)))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ function render({ model, el: root }) {
   const last = Math.max(1, ...tracks.map((t) => t.steps)) - 1;
   const top = Math.max(1, ...tracks.flatMap((t) => [...t.tokens, ...t.full])); // one scale, so that strips can be compared
   const cache = { step: new Map([[model.get("step"), model.get("first")]]), tokens: new Map() };
-  let waiting = null; // the question that is on its way to the kernel: one at a time, and always about the step in sight
+  let waiting = null; // the question that is on its way to the kernel: one at a time
   let shading = false, timer = null;
 
   // ---------------------------------------------------------------- controls
@@ -237,12 +237,18 @@ function render({ model, el: root }) {
 
   // ---------------------------------------------------------------- drawing the step
 
+  /** Ask for what is missing of the step in sight, then for the step that a key press would lead to: it is painted at once. */
   function ask() {
-    const step = model.get("step");
-    const kind = !cache.step.has(step) ? "step" : shading && !cache.tokens.has(step) ? "tokens" : null;
-    if (!kind || waiting) return;
-    waiting = setTimeout(() => { waiting = null; status.textContent = "The kernel is busy; the step follows when it answers."; }, 3000);
-    model.send({ ask: kind, step });
+    const here = model.get("step"), list = steps(), i = list.indexOf(here);
+    const kind = !cache.step.has(here) ? "step" : shading && !cache.tokens.has(here) ? "tokens" : null;
+    const step = kind ? here : [list[i + 1], list[i - 1]].find((near) => near !== undefined && !cache.step.has(near));
+    if (step === undefined || waiting) return;
+    waiting = setTimeout(() => {
+      waiting = null;
+      if (step === model.get("step")) status.textContent = "The kernel is busy; the step follows when it answers.";
+      else if (!cache.step.has(model.get("step"))) ask();
+    }, 3000);
+    model.send({ ask: kind ?? "step", step });
   }
 
   function draw() {
@@ -269,7 +275,8 @@ function render({ model, el: root }) {
     cache[message.reply].set(message.step, message.tracks);
     clearTimeout(waiting);
     waiting = null;
-    draw();
+    if (message.step === model.get("step")) draw();
+    else ask();
   };
   model.on("msg:custom", received);
   model.on("change:step", draw);
