@@ -1,8 +1,8 @@
 """`SegmentGRPOTrainer`: TRL's GRPOTrainer taught that one trajectory can be several training rows.
 
-One method is overridden. It plays the episodes, computes one advantage per TRAJECTORY, flattens trajectories to rows, lets TRL
-tensorise and score the rows, and puts the trajectory's advantage on each of them. Everything else (loss, checkpoints, KL, vLLM,
-several processes, Unsloth's kernels) is TRL's.
+One method does the work. It plays the episodes, computes one advantage per TRAJECTORY, flattens trajectories to rows, lets TRL
+tensorise and score the rows, and puts the trajectory's advantage on each of them. A second one saves time: it puts rows of like length
+into one micro-batch. Everything else (loss, checkpoints, KL, vLLM, several processes, Unsloth's kernels) is TRL's.
 """
 
 from __future__ import annotations
@@ -167,6 +167,14 @@ def make_segment_trainer():
             self._log_trajectory_rewards(rewards.view(-1, group), "train" if training else "eval")
             return out
 
+        def _prepare_inputs(self, generation_batch):
+            before = self._buffered_inputs
+            inputs = super()._prepare_inputs(generation_batch)
+            if self._buffered_inputs is before:  # the next micro-batch of the same rollouts, or an evaluation
+                return inputs
+            self._buffered_inputs = by_length(self._buffered_inputs)
+            return self._buffered_inputs[self._step % self.args.steps_per_generation]
+
         def _dummies(self, count: int, group: int, trajectories) -> list[tuple[Row, int]]:
             """Zero-mask rows, so that every process has the same number and TRL can split it evenly (it drops the rest)."""
             multiple = math.lcm(group, self.args.steps_per_generation)
@@ -185,6 +193,27 @@ def make_segment_trainer():
             log["frac_reward_zero_std"][-1] = (spread < 1e-8).float().mean().item()
 
     return SegmentGRPOTrainer
+
+
+def by_length(batches: Sequence[dict]) -> list[dict]:
+    """The rows of all micro-batches, sorted by length and dealt out again: as many to each, less padding in all.
+
+    TRL pads every prompt and completion to the longest of the step. The loss is a sum over tokens, so which row is in which
+    micro-batch changes nothing but the time, and the mean over micro-batches that TRL logs as entropy and KL.
+    """
+    rows = {k: torch.cat([b[k] for b in batches]) if v.dim() else v for k, v in batches[0].items() if v is not None}
+    order = (rows["prompt_mask"].sum(1) + rows["completion_mask"].sum(1)).argsort(stable=True)
+    width, sorted_batches = rows["completion_mask"].size(1), []
+    for part in order.chunk(len(batches)):
+        batch = {k: v[part] if v.dim() else v for k, v in rows.items()}
+        prompt, completion = (int(batch[k].sum(1).max()) for k in ("prompt_mask", "completion_mask"))
+        for key, value in batch.items():
+            if key.startswith("prompt_"):  # padded on the left
+                batch[key] = value[:, value.size(1) - prompt :]
+            elif value.dim() == 2 and value.size(1) == width:  # padded on the right
+                batch[key] = value[:, :completion]
+        sorted_batches.append(batch)
+    return sorted_batches
 
 
 def _reward_of_row(completions, row_reward, **_):

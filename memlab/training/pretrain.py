@@ -45,7 +45,7 @@ WINDOW = 512  # tokens; documents of 32 sections and more do not fit, which is t
 PHASES = {
     "rotations": (600, {"rotations": 1.0}),
     "recall": (1600, {"recall": 0.8, "rotations": 0.2}),
-    "reading": (1200, {"reading": 0.8, "recall": 0.2}),
+    "reading": (2000, {"reading": 0.8, "recall": 0.2}),
     "formats": (2400, {"formats": 0.5, "reading": 0.35, "recall": 0.15}),
 }
 # words of operations and of talk that papers to come may write; a word nobody was taught costs 64 numbers
@@ -170,9 +170,9 @@ class Curriculum:
     def reading(self, progress: float) -> list[Row]:
         """From one fact to as many as the window holds, mostly few."""
         kind = self.rng.random()
-        if kind < 0.5:
+        if kind < 0.55:
             return self.read(64, 1, 4)
-        return self.read(20, 5, 16) if kind < 0.75 else self.read(8, 17, 100)
+        return self.read(20, 5, 16) if kind < 0.85 else self.read(8, 17, 100)
 
     def read(self, count: int, fewest: int, most: int) -> list[Row]:
         """`count` questions, each over `fewest` to `most` facts, answered from them by rule."""

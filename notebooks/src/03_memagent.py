@@ -77,7 +77,7 @@ paper = papers.get("memagent")
 # ## 1. The problem, seen failing
 #
 # A document is a list of sections with four facts each. One or two of the facts answer the question; the others are about
-# other people and things, or are lures that mention the right thing. Here is one of three sections.
+# other people and pets, or are lures that mention the right one. Here is one of three sections.
 
 # %%
 task = paper.world.make(random.Random(SEED + 3), size=3)
@@ -112,7 +112,7 @@ show(
 
 # %% [markdown]
 # Retrieval (BM25, three sections) does not care how long the document is, but it only finds what resembles the question. For
-# "where is the thing mira keeps ?" nothing in the question resembles the second fact, "the lantern is in the attic .".
+# "where does the pet of mira live ?" nothing in the question names the second fact, "rex lives in oslo .".
 #
 # ## 2. The loop, without learning
 #
@@ -517,7 +517,7 @@ else:
     from memlab.worlds.real.hotpotqa import HotpotQA
 
     hotpot = HotpotQA()
-    smol = ModelPolicy(*pretrained.load("smollm2"), temperature=0, batch_tokens=8192)
+    smol = ModelPolicy(*pretrained.load("smollm2"), temperature=0, batch_tokens=2048)
     real = []
     for name, play_one in {"MemAgent, untrained": partial(episode, style=CHAT), "full context": single(full_context, CHAT)}.items():
         [r] = evaluation.evaluate(paper, smol, [4], 6, SEED, play_one, hotpot)

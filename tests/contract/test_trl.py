@@ -53,11 +53,19 @@ def scored(made):
 # ---------------------------------------------------------------- from rows to tensors
 
 
-def test_the_one_method_that_is_overridden_still_has_its_signature():
+def test_the_method_that_does_the_work_still_has_its_signature():
     """SegmentGRPOTrainer overrides it: under another name or signature, TRL would silently train on its own generations."""
     assert list(inspect.signature(trl.GRPOTrainer._generate_and_score_completions).parameters) == ["self", "inputs"]
     source = inspect.getsource(trl.GRPOTrainer._prepare_inputs)
     assert "self._generate_and_score_completions(generation_batch)" in source
+
+
+def test_micro_batches_lie_where_they_are_dealt_out_again(tmp_path):
+    """SegmentGRPOTrainer re-sorts `_buffered_inputs`: under another name it would go on, with all the padding."""
+    assert list(inspect.signature(trl.GRPOTrainer._prepare_inputs).parameters) == ["self", "generation_batch"]
+    source = inspect.getsource(trl.GRPOTrainer._prepare_inputs)
+    assert "self._buffered_inputs[self._step % self.args.steps_per_generation]" in source
+    assert trainer(tmp_path)._buffered_inputs is None
 
 
 def test_rows_come_back_as_these_tensors(tmp_path):

@@ -11,7 +11,7 @@ from datasets import Dataset
 
 from memlab.policies.model import ModelPolicy
 from memlab.rollout import play
-from memlab.training.grpo import GRPOSettings, grpo_config, make_segment_trainer
+from memlab.training.grpo import GRPOSettings, by_length, grpo_config, make_segment_trainer
 from memlab.training.loop import backward, clipped_loss, group_advantages, pad_rows, token_logprobs
 from memlab.training.train import Rollout
 from tests import toys
@@ -59,6 +59,25 @@ def trainer_gradient(model, trajectories, tmp_path, micro_batches=1):
     trainer.optimizer.register_step_pre_hook(lambda *a: grads.append(flat_grad(trainer.model)))
     trainer.train()
     return grads[0]
+
+
+def test_rows_of_like_length_share_a_micro_batch():
+    lengths = [(5, 2), (1, 1), (3, 4), (2, 1), (4, 4), (1, 3)]  # prompt (padded left), completion (padded right)
+    wide = {"prompt_ids": 5, "prompt_mask": 5, "completion_ids": 4, "completion_mask": 4, "ref_per_token_logps": 4}
+    rows = {k: torch.zeros(6, width, dtype=torch.long) for k, width in wide.items()} | {"advantages": torch.arange(6.0)}
+    for i, (p, c) in enumerate(lengths):
+        rows["prompt_mask"][i, 5 - p :], rows["completion_mask"][i, :c] = 1, 1
+        rows["prompt_ids"][i, 5 - p :], rows["completion_ids"][i, :c] = i + 10, i + 20
+        rows["ref_per_token_logps"][i, :c] = i + 30
+    batches = by_length([{k: v[i : i + 3] for k, v in rows.items()} | {"total": torch.tensor(7)} for i in (0, 3)])
+    assert [b["advantages"].tolist() for b in batches] == [[1, 3, 5], [0, 2, 4]]
+    assert [(b["prompt_ids"].shape, b["ref_per_token_logps"].shape) for b in batches] == [((3, 2), (3, 3)), ((3, 5), (3, 4))]
+    for b in batches:
+        for k, i in enumerate(map(int, b["advantages"])):
+            for name, first in (("prompt", 10), ("completion", 20)):
+                real = b[f"{name}_ids"][k][b[f"{name}_mask"][k].bool()].tolist()
+                assert real == [i + first] * lengths[i][name == "completion"]
+        assert int(b["total"]) == 7
 
 
 def test_rows_per_trajectory_cover_one_to_four():
