@@ -5,7 +5,8 @@ The question is known while reading. The whole response of a turn is the new mem
 
 Kept exactly: the two prompts' contents and order, forced overwrite, one reward on all rows, advantage = reward - group mean over
 trajectories with no division by the standard deviation, token-mean loss, clip 0.2.
-Simplified: the tiny model's prompts are labels instead of instructions; the answer is not boxed; no KL term at the tiny scale.
+Simplified: the tiny model's prompts are labels instead of instructions; it answers with the facts it rests on, and the last one's value
+counts as what the paper has in a box.
 Dropped: the paper's lenient second verifier (one verifier everywhere), its second training stage, its 8K window.
 """
 
@@ -23,7 +24,7 @@ from memlab.papers import Paper
 from memlab.worlds import Task
 from memlab.worlds.documents import Documents
 from memlab.worlds.scoring import exact_match, token_f1
-from memlab.worlds.sentences import read
+from memlab.worlds.sentences import reason, value_of
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ TINY = Style(
     empty="nothing .",
     memory_words=15,  # three facts of at most five words
     update_tokens=16,  # and the end token
-    answer_tokens=3,
+    answer_tokens=11,  # two facts and the end token
 )
 
 
@@ -87,9 +88,9 @@ def episode(task: Task, style: Style = TINY) -> Episode:
 
 
 def parse_answer(text: str) -> str:
-    r"""The last \boxed{...} if there is one, else the first line. Any text has an answer; it may be empty."""
+    r"""The last \boxed{...}; else the value of the last fact on the first line, or that line. Any text has an answer, maybe empty."""
     boxed = re.findall(r"\\boxed\{([^{}]*)\}", text)
-    return boxed[-1].strip() if boxed else text.strip().split("\n")[0].strip()
+    return boxed[-1].strip() if boxed else value_of(text.strip().split("\n")[0].strip())
 
 
 def random_valid(ask: Ask, rng: random.Random) -> str:
@@ -113,8 +114,8 @@ def oracle(ask: Ask, rng: random.Random) -> str:
 
 
 def _answer(ask: Ask) -> str:
-    """Read the memory by rule. No guess where it does not say: a lucky guess would reward a memory that was useless."""
-    return read(ask.state["task"].question, sentences(ask.state["memory"])) or "nothing"
+    """Say the facts that answer, by rule. No guess where memory has none: luck would reward a memory that was useless."""
+    return " ".join(map(str, reason(ask.state["task"].question, sentences(ask.state["memory"])))) or TINY.empty
 
 
 def single(context: Callable[[Task], str], style: Style = TINY) -> Callable[[Task], Episode]:

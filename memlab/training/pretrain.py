@@ -7,7 +7,8 @@ Four phases, each of which fails to learn, or learns slowly, without the one bef
 2. recall: facts, then the same facts twice more in random order. A sentence has fixed words between its subject and its value
    ("rex lives in oslo ."), too far apart for plain induction. So sentences begin as bare pairs ("rex oslo .")
    and get their fixed words back one by one as the phase goes on; the loss is on what is determined, the values.
-3. reading: questions with the facts in sight, one hop and two.
+3. reading: questions with the facts in sight, one hop and two; the answer says the facts that it rests on ("mira adopted rex . rex
+   lives in oslo ."), so that a hop is the next sentence and not a computation in the dark.
 4. formats: the rows of every paper in `memlab.papers`, played by its random-valid rule: how memory is
    written, never what to keep.
 
@@ -45,7 +46,7 @@ WINDOW = 512  # tokens; documents of 32 sections and more do not fit, which is t
 PHASES = {
     "rotations": (600, {"rotations": 1.0}),
     "recall": (1600, {"recall": 0.8, "rotations": 0.2}),
-    "reading": (2000, {"reading": 0.8, "recall": 0.2}),
+    "reading": (1600, {"reading": 0.8, "recall": 0.2}),
     "formats": (2400, {"formats": 0.5, "reading": 0.35, "recall": 0.15}),
 }
 # words of operations and of talk that papers to come may write; a word nobody was taught costs 64 numbers
@@ -202,22 +203,23 @@ def format_rows(paper, rule, tokenizer, tasks: int, seed: int) -> list[Row]:
 
 @torch.no_grad()
 def accuracies(model, tokenizer, seed: int = 1) -> dict[str, float]:
-    """Greedy, held out. copy: values of recalled sentences, two to ten facts. read: answers with one to four facts in sight;
-    read_long: with 17 to 60."""
+    """Greedy, held out. copy: values of recalled sentences, two to ten facts. read: whole answers right, with one to four facts in
+    sight; read_long: with 17 to 60."""
     curriculum = Curriculum(tokenizer, seed)
     model.eval()
 
-    def accuracy(rows: list[Row], wanted: float) -> float:
+    def right(rows: list[Row]) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, T - 1): which tokens would be written as they stand, and their weights."""
         ids, attention, mask = pad_rows(rows, tokenizer.pad_token_id)
-        guess = model(input_ids=ids, attention_mask=attention, use_cache=False).logits[:, :-1].argmax(-1)
-        chosen = mask[:, 1:] == wanted
-        return round(((guess == ids[:, 1:]) & chosen).sum().item() / chosen.sum().item(), 4)
+        logits = model(input_ids=ids, attention_mask=attention, use_cache=False).logits[:, :-1]
+        return logits.argmax(-1) == ids[:, 1:], mask[:, 1:]
 
-    recalled = [row for _ in range(8) for row in curriculum.recall(1.0)]
-    answers = {"read": curriculum.read(400, 1, 4), "read_long": curriculum.read(60, 17, 60)}
-    for row in (row for rows in answers.values() for row in rows):
-        row.mask = [1, 0]  # the answer, not the end token
-    return {"copy": accuracy(recalled, 1.0)} | {name: accuracy(rows, 1) for name, rows in answers.items()}
+    hit, weight = right([row for _ in range(8) for row in curriculum.recall(1.0)])
+    scores = {"copy": hit[weight == 1.0].float().mean().item()}
+    for name, rows in {"read": curriculum.read(400, 1, 4), "read_long": curriculum.read(60, 17, 60)}.items():
+        hit, weight = right(rows)
+        scores[name] = (hit | (weight == 0)).all(1).float().mean().item()
+    return {name: round(score, 4) for name, score in scores.items()}
 
 
 def pretrain(out: Path, seed: int = 0, phases=PHASES) -> dict:

@@ -17,7 +17,7 @@ from memlab.episode import Ask
 from memlab.policies.scripted import Rule
 from memlab.worlds import Task
 from memlab.worlds.documents import Documents
-from memlab.worlds.sentences import CITIES, PEOPLE, PETS
+from memlab.worlds.sentences import CITIES, PEOPLE, PETS, value_of
 
 _NAMES = re.compile(rf"\b({'|'.join((*PEOPLE, *PETS, *CITIES))})\b")
 _START = re.compile(r"(^|[.?]\s+)([a-z])")
@@ -54,9 +54,12 @@ def in_english(rule: Rule, empty: tuple[str, str], answer: str = "{}") -> Rule:
 
     def english_rule(ask: Ask, rng: random.Random) -> str:
         memory = ask.state["memory"]
-        state = {"task": _map(ask.state["task"], plain), "memory": tiny_empty if memory == english_empty else plain(memory)}
+        state = {
+            "task": _map(ask.state["task"], plain),
+            "memory": tiny_empty if memory == english_empty else plain(memory),
+        }
         if "section" not in ask.state:
-            return answer.format(rule(replace(ask, state=state), rng))
+            return answer.format(render(value_of(rule(replace(ask, state=state), rng))).rstrip(" ."))
         wrote = rule(replace(ask, state=state | {"section": plain(ask.state["section"])}), rng)
         return english_empty if wrote == tiny_empty else render(wrote)
 
@@ -66,5 +69,9 @@ def in_english(rule: Rule, empty: tuple[str, str], answer: str = "{}") -> Rule:
 
 def _map(task: Task, text) -> Task:
     return replace(
-        task, question=text(task.question), sections=tuple(map(text, task.sections)), gold=tuple(map(text, task.gold))
+        task,
+        question=text(task.question),
+        answers=tuple(map(text, task.answers)),
+        sections=tuple(map(text, task.sections)),
+        gold=tuple(map(text, task.gold)),
     )

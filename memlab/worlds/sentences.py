@@ -66,10 +66,21 @@ def parse(sentence: str) -> Fact | None:
     return None
 
 
-def read(asked: str, facts: list[str]) -> str | None:
-    """Answer `asked` from sentences by rule; None when they do not say. The latest of several matching facts counts."""
-    known = {(f.relation, f.subject): f.value for f in map(parse, facts) if f}
+def reason(asked: str, facts: list[str]) -> list[Fact]:
+    """The one or two of `facts` that answer `asked`, first hop first, the answer being the last one's value; [] when they do not say.
+
+    The latest of several matching facts counts.
+    """
+    known = {(f.relation, f.subject): f for f in map(parse, facts) if f}
     for person in PEOPLE:
         if asked == TWO_HOP_QUESTION.format(person):
-            return known.get(("home", known.get(("pet", person))))
-    return next((value for (relation, subject), value in known.items() if asked == question(relation, subject)), None)
+            pet = known.get(("pet", person))
+            home = pet and known.get(("home", pet.value))
+            return [pet, home] if home else []
+    return next(([fact] for key, fact in known.items() if asked == question(*key)), [])
+
+
+def value_of(text: str) -> str:
+    """The value of the last fact that `text` states, or `text` itself if its last sentence is no fact."""
+    fact = parse(text.strip().rsplit(". ", 1)[-1])
+    return fact.value if fact else text

@@ -404,6 +404,16 @@ show(
 )
 
 # %% [markdown]
+# The same sum in dollars, for a conversation instead of a document: an agent that resends its whole history pays for every turn again at
+# every later turn. The dials stand at 14 cents a conversation, 3,000 employees and ten conversations a day; the paper's memory has 1,024 tokens.
+# Double the turns, and compare the first row with the last.
+
+# %%
+from memlab.views.cost import CostDial
+
+CostDial({"MemAgent, 1,024 tokens of memory": 1024})
+
+# %% [markdown]
 # ### 6.1 Why: survival of the gold fact
 #
 # Accuracy hides the mechanism. Ask the event log instead: once the first gold fact has been read, is it still in memory after the next

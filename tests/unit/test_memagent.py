@@ -15,7 +15,7 @@ from memlab.rollout import play
 from memlab.training.pretrain import build_tokenizer, vocabulary
 from memlab.worlds.documents import Documents
 from memlab.worlds.scoring import exact_match, token_f1
-from memlab.worlds.sentences import Fact, parse, read
+from memlab.worlds.sentences import Fact, parse, reason
 
 PAPER = papers.get("memagent")
 
@@ -78,9 +78,9 @@ def test_a_document_answers_its_question_by_reading_alone(seed, size):
     task = Documents().make(random.Random(seed), size)
     facts = [s for section in task.sections for s in sentences(section)]
     assert len(task.sections) == size and all(len(sentences(s)) == 4 for s in task.sections)
-    assert read(task.question, facts) == task.answers[0]
+    assert reason(task.question, facts) == [parse(g) for g in task.gold]
     without = [f for f in facts if f not in task.gold]
-    assert read(task.question, without) != task.answers[0] or read(task.question, without) is None
+    assert reason(task.question, without) == []
     for gold, at in zip(task.gold, task.gold_sections, strict=True):
         assert gold in task.sections[at]
 
@@ -97,8 +97,9 @@ def test_facts_are_written_and_read_back():
     for fact in (Fact("pet", "mira", "rex"), Fact("home", "rex", "oslo")):
         assert parse(str(fact)) == fact
     assert parse("mira adopted") is None
-    assert read("where does the pet of mira live ?", ["mira adopted rex .", "rex lives in oslo ."]) == "oslo"
-    assert read("where does the pet of mira live ?", ["rex lives in oslo ."]) is None
+    facts = ["rex lives in oslo .", "mira adopted rex .", "tom adopted rex ."]
+    assert [str(f) for f in reason("where does the pet of mira live ?", facts)] == ["mira adopted rex .", "rex lives in oslo ."]
+    assert reason("where does the pet of mira live ?", facts[:1]) == reason("who did ada adopt ?", facts) == []
 
 
 @settings(max_examples=2000, deadline=None)
@@ -110,6 +111,8 @@ def test_any_text_parses_to_an_answer(text):
 def test_answers():
     assert parse_answer("so \\boxed{the attic} or \\boxed{barn}") == "barn"
     assert parse_answer("attic\nmore") == "attic"
+    assert parse_answer("mira adopted rex . rex lives in oslo .") == parse_answer("rex lives in oslo .") == "oslo"
+    assert parse_answer("rex lives in oslo . nothing .") == "rex lives in oslo . nothing ."
     assert parse_answer("") == ""
 
 
