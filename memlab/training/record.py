@@ -63,14 +63,14 @@ def results(paper: Paper, sizes: Sequence[int] = SIZES, n: int = N) -> None:
     everyone = ["random", "oracle", "untrained", "warmstart", "sft-oracle", *paper.baselines]
     runs = [str(_home(paper, f"trained-{seed}")) for seed in SEEDS]
     for name in [*everyone, *(run for run in runs if Path(run, "policy").is_dir())]:
-        who = contenders.contender(paper, name)
         label = name.rsplit("/", 1)[-1]
-        for size in sizes:
-            if (label, size) not in done:
-                [result] = evaluation.evaluate(paper, who.policy, [size], n, EVALUATION_SEED, who.episode)
-                records.append({"policy": label, "n": n, "seed": EVALUATION_SEED} | result)
-                path.write_text(json.dumps(records, indent=1) + "\n")
-                print(label, size, result["accuracy"], flush=True)
+        missing = [size for size in sizes if (label, size) not in done]
+        who = contenders.contender(paper, name) if missing else None
+        for size in missing:
+            [result] = evaluation.evaluate(paper, who.policy, [size], n, EVALUATION_SEED, who.episode)
+            records.append({"policy": label, "n": n, "seed": EVALUATION_SEED} | result)
+            path.write_text(json.dumps(records, indent=1) + "\n")
+            print(label, size, result["accuracy"], flush=True)
 
 
 def _home(paper: Paper, part: str):
