@@ -18,7 +18,7 @@ from memlab.policies.scripted import ScriptedPolicy
 
 RUNS = ROOT / "data" / "runs"
 RULES = ("random", "oracle")
-RECORDED = {"warmstart": "warmstart", "trained": "trained-0", "sft-oracle": "sft-oracle"}
+RECORDED = {"warmstart": "warmstart", "trained": "trained-0", "sft-oracle": "sft-oracle-0"}
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
     warmstart/policy     the tiny model after the format warm start: where every GRPO run begins
     trained-S/           GRPO, one training seed S each: run.json, log.jsonl, policy
-    sft-oracle/policy    supervised imitation of the oracle, on as many questions as one GRPO run is asked
+    sft-oracle-S/policy  supervised imitation of the oracle, on as many questions as one GRPO run is asked, one seed S each
     results.json         every contender on the same tasks, one record as `memlab eval --json` prints it
 
 What is there already is kept, so that the parts can be made one by one (--only) and a killed run goes on.
@@ -15,6 +15,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -46,13 +47,13 @@ def trained(paper: Paper, seed: int) -> None:
     shutil.rmtree(out / "checkpoints")
 
 
-def sft_oracle(paper: Paper) -> None:
+def sft_oracle(paper: Paper, seed: int) -> None:
     """Imitation of the oracle, from the same start, on as many questions as one GRPO run is asked."""
-    settings = settings_of(presets.get("cpu"), 0)
+    settings = settings_of(presets.get("cpu"), seed)
     model, tokenizer = pretrained.load(_home(paper, "warmstart") / "policy")
     with tempfile.TemporaryDirectory() as work:
-        finetune(paper, paper.oracle, model, tokenizer, work, tasks=settings.steps * settings.tasks)
-    save_policy(model, tokenizer, _home(paper, "sft-oracle") / "policy")
+        finetune(paper, paper.oracle, model, tokenizer, work, tasks=settings.steps * settings.tasks, seed=seed)
+    save_policy(model, tokenizer, _home(paper, f"sft-oracle-{seed}") / "policy")
 
 
 def results(paper: Paper, sizes: Sequence[int] = SIZES, n: int = N) -> None:
@@ -60,8 +61,8 @@ def results(paper: Paper, sizes: Sequence[int] = SIZES, n: int = N) -> None:
     path = _home(paper, "") / "results.json"
     records = json.loads(path.read_text()) if path.exists() else []
     done = {(r["policy"], r["size"]) for r in records}
-    everyone = ["random", "oracle", "untrained", "warmstart", "sft-oracle", *paper.baselines]
-    runs = [str(_home(paper, f"trained-{seed}")) for seed in SEEDS]
+    everyone = ["random", "oracle", "untrained", "warmstart", *paper.baselines]
+    runs = [str(_home(paper, f"{kind}-{seed}")) for kind in ("trained", "sft-oracle") for seed in SEEDS]
     for name in [*everyone, *(run for run in runs if Path(run, "policy").is_dir())]:
         label = name.rsplit("/", 1)[-1]
         missing = [size for size in sizes if (label, size) not in done]
@@ -80,12 +81,13 @@ def _home(paper: Paper, part: str):
 def main() -> None:
     parser = argparse.ArgumentParser(description="Make the recorded runs of a paper in data/runs.")
     parser.add_argument("paper", choices=papers.NAMES)
-    parser.add_argument("--only", help="one part: warmstart, trained-S, sft-oracle or results (default: what is missing)")
+    parser.add_argument("--only", help="one part: warmstart, trained-S, sft-oracle-S or results (default: what is missing)")
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="sizes of results.json, comma-separated")
     args = parser.parse_args()
     paper = papers.get(args.paper)
     torch.set_num_threads(1)
-    parts = {"warmstart": warmstart} | {f"trained-{s}": lambda p, s=s: trained(p, s) for s in SEEDS} | {"sft-oracle": sft_oracle}
+    parts = {"warmstart": warmstart}
+    parts |= {f"{kind}-{s}": partial(make, seed=s) for kind, make in (("trained", trained), ("sft-oracle", sft_oracle)) for s in SEEDS}
     for name, make in parts.items():
         if args.only in (None, name) and not (_home(paper, name) / "policy").is_dir():
             make(paper)

@@ -43,7 +43,7 @@ import torch
 from memlab import contenders, evaluation, papers
 from memlab.checks import memagent as checks
 from memlab.episode import Ask, Episode, Outcome
-from memlab.memory import TextMemory, sentences
+from memlab.memory import TextMemory, contents, sentences
 from memlab.papers.memagent import CHAT, TINY, Style, parse_answer
 from memlab.policies import pretrained
 from memlab.policies.model import ModelPolicy
@@ -68,8 +68,8 @@ paper = papers.get("memagent")
 # | every turn is a training row of its own; one advantage per document (section 3) | exact | `SegmentGRPOTrainer`, checked against the formula |
 # | advantage = reward - group mean, not divided by the deviation | exact | `scale="none"` |
 # | trained at 8 sections, flat to 3.5 M tokens | tested | trained at 1 to 4 sections, asked at up to 64 |
-# | prompts are instructions, answers are boxed | simplified | the tiny model reads labels: `question : ... memory : ...` |
-# | KL term of 0.001, group of 16, 128 questions a step | changed | KL of 0.02 (section 8 says why), groups of 8, 16 questions a step |
+# | prompts are instructions, answers are reasoned and boxed | simplified | the tiny model reads labels, and answers with the facts it rests on: the last one's value counts |
+# | KL term of 0.001, group of 16, 128 questions a step | changed | KL of 0.002, groups of 8, 16 questions a step |
 # | a lenient verifier for the report, a strict one in training | left out | one verifier everywhere; the gap between two has been taken for failed training |
 # | imitation of good memory traces as an alternative to RL | added | nobody published that comparison: see the table of section 6 |
 
@@ -87,9 +87,9 @@ for i, section in enumerate(task.sections):
 print("gold:    ", *task.gold)
 
 # %% [markdown]
-# The obvious way is to put the whole document in the context. The tiny model can read: with the facts in sight it answers. But its
-# window is 512 tokens, and a longer document is refused, as a serving engine would do. Cutting out the middle keeps the prompt
-# short and loses the fact instead.
+# The obvious way is to put the whole document in the context. The tiny model can read: with the facts in sight it
+# answers, and says which facts its answer rests on. But its window is 512 tokens, and a longer document is refused, as a serving engine
+# would do. Cutting out the middle keeps the prompt short and loses the fact instead.
 
 # %%
 def rows_of(name, sizes=dial.eval_sizes, n=dial.eval_n):
@@ -357,7 +357,9 @@ print(f"{len(log)} steps in {sum(r['seconds'] for r in log):.0f} s")
 # - **reward** rises;
 # - **share of groups without spread** is high at both ends: at first because all fail, at last because all succeed;
 # - **entropy** falls: the policy makes up its mind;
-# - **share of turns cut off** at the token limit stays near zero. If it climbs, the policy has stopped ending its turns.
+# - **share of turns cut off** at the token limit climbs: the policy has stopped ending its turns and fills its memory to the brim. Nothing in
+#   the reward asks for brevity, and a memory cuts off what does not fit. In a run whose *reward* falls at the same time this is the first sign of
+#   a broken format.
 
 # %%
 show(
@@ -474,6 +476,28 @@ from memlab.views.inspector import Inspector
 Inspector([before, after], names=["before training", "after training"], tokenizer=tokenizer)
 
 # %% [markdown]
+# Look at what stands beside the gold facts. Before the asked fact has come, the trained policy often writes the asked name with some value that
+# it has in sight: a guess, kept until the fact arrives and replaces it. The reward looks at the answer alone, so nothing forbids inventions,
+# and they do not cost an answer as long as the fact wins when it comes. Count them: of the sentences in memory, how many were never in the document?
+
+# %%
+def invented(trajectories) -> float:
+    """Share of the sentences in memory, over all turns, that the document has not said so far."""
+    held, made_up = 0, 0
+    for t in trajectories:
+        for turn in range(len(t.task.sections)):
+            said = set(sentences(" ".join(t.task.sections[: turn + 1])))
+            kept = contents(t.outcome.events, turn)
+            held, made_up = held + len(kept), made_up + sum(s not in said for s in kept)
+    return made_up / max(1, held)
+
+
+print(table([{"policy": name, "accuracy": evaluation.summary(played[name])["accuracy"], "sentences invented": f"{invented(played[name]):.0%}"}
+             for name in played], caption=f"Documents of {longest} sections: right answers, and memory that nobody said"))
+
+# %% [markdown]
+# A memory that is optimised for answers is not thereby a *truthful* one. Whoever reads it, or uses it for a second question, should know.
+#
 # ## 8. When it goes wrong
 #
 # **A learning rate ten times too high.** The first good updates overshoot, the format breaks, every rollout fails, and with equal rewards no
@@ -494,11 +518,6 @@ print(table([{k: r[k] for k in ("step", "reward", "zero_spread_share", "clipped_
             caption="A sick run, learning rate 0.02"))
 
 # %% [markdown]
-# **No KL term.** Nothing in the reward asks for English. Without the KL term to the warm start, memories of well-scoring policies turned into
-# "the teapot is the bridge . bridge ." in our trials: the asked word next to any value in sight, in a shorthand that the policy reads and you do
-# not. With a strong KL term (0.1 and more) the sentences stay whole and learning slows to a crawl. 0.02 is the compromise used here, and you can
-# still see traces of the shorthand in section 7.
-#
 # **The mean over rows.** If trajectories are expanded to rows *before* the group mean is taken, a rollout with more turns counts more often in
 # its own baseline. Two rollouts, one right with three rows and one wrong with one row: the baseline should be 0.5.
 
@@ -561,18 +580,20 @@ versus = [
 table(versus, caption="Why they differ: the paper's questions are real and its model reads prose; here the language is small and chance is 1 in 32")
 
 # %% [markdown]
-# The recorded runs have 200 documents a cell and several training seeds. They are in `data/runs/memagent/results.json`.
+# The recorded runs have 200 documents a cell and five training seeds. They are in `data/runs/memagent/results.json`.
 
 # %%
 stored = json.loads((contenders.RUNS / "memagent" / "results.json").read_text())
 five = []
-for size in sorted({r["size"] for r in stored if r["policy"].startswith("trained")}):
-    scores = [r["accuracy"] for r in stored if r["size"] == size and r["policy"].startswith("trained")]
-    mean, lo, hi = evaluation.across_seeds(scores)
-    others = {name: next((r["accuracy"] for r in stored if r["size"] == size and r["policy"] == name), None)
-              for name in ("warmstart", "sft-oracle", "full-context", "rag")}
-    five.append({"sections": size, f"trained, mean of {len(scores)}": f"{mean:.3f}", "95 % interval": f"{lo:.3f}-{hi:.3f}", "worst seed": min(scores)} | others)
-table(five, caption="Recorded runs: accuracy, trained on 1 to 4 sections")
+for size in sorted({r["size"] for r in stored}):
+    at_size = [r for r in stored if r["size"] == size]
+    row = {"sections": size}
+    for kind in ("trained", "sft-oracle"):
+        scores = [r["accuracy"] for r in at_size if r["policy"].startswith(kind)]
+        mean, lo, hi = evaluation.across_seeds(scores)
+        row |= {f"{kind}, mean of {len(scores)}": f"{mean:.3f} ({lo:.3f}-{hi:.3f})", f"{kind}, worst": min(scores)}
+    five.append(row | {r["policy"]: r["accuracy"] for r in at_size if r["policy"] in ("warmstart", "full-context", "rag")})
+table(five, caption="Recorded runs: accuracy, trained on 1 to 4 sections; in brackets the 95 % t interval over training seeds")
 
 # %% [markdown]
 # ## Quiz
