@@ -16,6 +16,8 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
+from memlab import papers
+
 for name, value in {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # of loading and saving: a tiny model takes milliseconds
     "TRANSFORMERS_VERBOSITY": "error",
@@ -23,6 +25,8 @@ for name, value in {
     "TOKENIZERS_PARALLELISM": "false",
 }.items():
     os.environ.setdefault(name, value)
+
+WHICH_PAPER = f"which paper: {', '.join(papers.NAMES)}"
 
 app = typer.Typer(
     help="Train language models to manage their memory, and see what they keep.",
@@ -62,7 +66,7 @@ def run(
 
 @app.command()
 def train(
-    paper: Annotated[str, typer.Argument(help="which paper: memagent")],
+    paper: Annotated[str, typer.Argument(help=WHICH_PAPER)],
     preset: Annotated[str, typer.Option(help="the dial: smoke, cpu or gpu")] = "cpu",
     seed: Annotated[int, typer.Option(help="seed of tasks and sampling")] = 0,
     steps: Annotated[int | None, typer.Option(help="optimiser steps, instead of the preset's")] = None,
@@ -75,7 +79,7 @@ def train(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="gpu: print what the run would take, and stop")] = False,
 ) -> None:
     """Train a policy with GRPO from the final answer's reward alone. A killed run goes on with --resume."""
-    from memlab import papers, presets
+    from memlab import presets
 
     title, dial = papers.get(paper).title, presets.get(preset)
     if steps is not None and steps < 1:
@@ -115,7 +119,7 @@ def train(
 
 @app.command("eval")
 def evaluate(
-    paper: Annotated[str, typer.Argument(help="which paper: memagent")],
+    paper: Annotated[str, typer.Argument(help=WHICH_PAPER)],
     policy: Annotated[
         str,
         typer.Option(help="untrained, warmstart, trained, sft-oracle, random, oracle, a baseline of the paper, or a path"),
@@ -130,7 +134,7 @@ def evaluate(
     """Evaluate one policy: accuracy with its 95 % interval, F1, tokens and latency, for each size."""
     import torch
 
-    from memlab import contenders, evaluation, lab, papers
+    from memlab import contenders, evaluation, lab
     from memlab.papers import instruct
     from memlab.views.tables import results_table
 

@@ -44,7 +44,7 @@ class TextMemory:
     one word is one token.
     """
 
-    REWRITE_RATIO = 0.7  # difflib similarity from which a vanished and a new sentence count as one rewritten item: one word in four
+    REWRITE_RATIO = 0.7  # difflib similarity from which a vanished and a new sentence are one rewritten item: a word in four
 
     def __init__(self, budget: int, empty: str = ""):
         if budget < 1:

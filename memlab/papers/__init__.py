@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from memlab.episode import Episode
 from memlab.policies.scripted import Rule
 
-NAMES = ("memagent",)
+NAMES = ("memagent", "mem1")
 
 
 class World(Protocol):

@@ -11,7 +11,6 @@ from functools import partial
 
 from memlab import baselines
 from memlab.episode import Ask
-from memlab.memory import sentences
 from memlab.papers import Paper, memagent
 from memlab.worlds.english import English, in_english
 

@@ -5,8 +5,8 @@ The question is known while reading. The whole response of a turn is the new mem
 
 Kept exactly: the two prompts' contents and order, forced overwrite, one reward on all rows, advantage = reward - group mean over
 trajectories with no division by the standard deviation, token-mean loss, clip 0.2.
-Simplified: the tiny model's prompts are labels instead of instructions; it answers with the facts it rests on, and the last one's value
-counts as what the paper has in a box.
+Simplified: the tiny model's prompts are labels instead of instructions; it answers with the facts it rests on, and the last one's
+value counts as what the paper has in a box.
 Dropped: the paper's lenient second verifier (one verifier everywhere), its second training stage, its 8K window.
 """
 
@@ -88,7 +88,7 @@ def episode(task: Task, style: Style = TINY) -> Episode:
 
 
 def parse_answer(text: str) -> str:
-    r"""The last \boxed{...}; else the value of the last fact on the first line, or that line. Any text has an answer, maybe empty."""
+    r"""The last \boxed{...}; else the value of the last fact on the first line, or that line. Any text has one."""
     boxed = re.findall(r"\\boxed\{([^{}]*)\}", text)
     return boxed[-1].strip() if boxed else value_of(text.strip().split("\n")[0].strip())
 

@@ -1,8 +1,8 @@
 """`SegmentGRPOTrainer`: TRL's GRPOTrainer taught that one trajectory can be several training rows.
 
 One method does the work. It plays the episodes, computes one advantage per TRAJECTORY, flattens trajectories to rows, lets TRL
-tensorise and score the rows, and puts the trajectory's advantage on each of them. A second one saves time: it puts rows of like length
-into one micro-batch. Everything else (loss, checkpoints, KL, vLLM, several processes, Unsloth's kernels) is TRL's.
+tensorise and score the rows, and puts the trajectory's advantage on each of them. A second one saves time: it puts rows of like
+length into one micro-batch. Everything else (loss, checkpoints, KL, vLLM, several processes, Unsloth's kernels) is TRL's.
 """
 
 from __future__ import annotations

@@ -7,15 +7,15 @@ Four phases, each of which fails to learn, or learns slowly, without the one bef
 2. recall: facts, then the same facts twice more in random order. A sentence has fixed words between its subject and its value
    ("rex lives in oslo ."), too far apart for plain induction. So sentences begin as bare pairs ("rex oslo .")
    and get their fixed words back one by one as the phase goes on; the loss is on what is determined, the values.
-3. reading: questions with the facts in sight, one hop and two; the answer says the facts that it rests on ("mira adopted rex . rex
-   lives in oslo ."), so that a hop is the next sentence and not a computation in the dark.
-4. formats: the rows of every paper in `memlab.papers`, played by its random-valid rule: how memory is
-   written, never what to keep.
+3. reading: questions with the facts in sight, one hop and two; the answer says the facts that it rests on ("mira adopted rex .
+   rex lives in oslo ."), so that a hop is the next sentence and not a computation in the dark.
+4. formats: the rows of every paper in `TAUGHT`, played by its random-valid rule: how memory is written, never what to keep.
 
-The result can read, copy and write every format, and chooses what to keep at random.
+The result can read, copy and write those formats, and chooses what to keep at random.
 
-The vocabulary is the words of the synthetic world, of every prompt that a paper was seen to write, and `FURTHER_WORDS`. A new paper
-that needs no other words is taught by its own warm start; one that does is added to `memlab.papers.NAMES`, and the command run again.
+The vocabulary is the words of the synthetic world, of every prompt that a paper in `TAUGHT` was seen to write, and
+`FURTHER_WORDS`. A new paper that needs no other words is taught by its own warm start; one that does is added to `TAUGHT`, and
+the command run again.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from memlab.training.loop import pad_rows, token_logprobs
 from memlab.worlds.documents import Documents
 from memlab.worlds.sentences import CITIES, PEOPLE, PETS, RELATIONS, TWO_HOP_QUESTION, Fact
 
+TAUGHT = ("memagent",)  # papers whose words and formats the model is made with
 PAD, END, UNKNOWN = "<pad>", "<end>", "<unknown>"
 WINDOW = 512  # tokens; documents of 32 sections and more do not fit, which is the point
 # phase -> (optimiser steps, how often each kind of batch is drawn in it: nothing may be forgotten)
@@ -73,11 +74,11 @@ def build_tokenizer(words) -> PreTrainedTokenizerFast:
 
 
 def vocabulary() -> list[str]:
-    """Every word of the world's language and of every prompt and completion of every paper, each once, in a fixed order."""
+    """Every word of the world's language and of what `TAUGHT` papers read and write, each once, in a fixed order."""
     texts = [*PEOPLE, *PETS, *CITIES, TWO_HOP_QUESTION.format("")]
     texts += [text.format("", "") for *_, statement, asked in RELATIONS.values() for text in (statement, asked)]
     seen = dict.fromkeys(word for text in texts for word in text.split())
-    for name in papers.NAMES:  # a first rollout with a tokenizer that knows nothing only collects words
+    for name in TAUGHT:  # a first rollout with a tokenizer that knows nothing only collects words
         for paper_text in _texts_of(papers.get(name)):
             seen |= dict.fromkeys(paper_text.split())
     return list(seen | dict.fromkeys(FURTHER_WORDS))
@@ -186,7 +187,7 @@ class Curriculum:
 
     def formats(self, progress: float) -> list[Row]:
         if len(self.shelf) < 64:
-            for paper in map(papers.get, papers.NAMES):
+            for paper in map(papers.get, TAUGHT):
                 self.shelf += format_rows(paper, paper.random_valid, self.tokenizer, 256, self.rng.randrange(2**31))
             self.rng.shuffle(self.shelf)
         batch, self.shelf = self.shelf[:48], self.shelf[48:]
@@ -203,8 +204,8 @@ def format_rows(paper, rule, tokenizer, tasks: int, seed: int) -> list[Row]:
 
 @torch.no_grad()
 def accuracies(model, tokenizer, seed: int = 1) -> dict[str, float]:
-    """Greedy, held out. copy: values of recalled sentences, two to ten facts. read: whole answers right, with one to four facts in
-    sight; read_long: with 17 to 60."""
+    """Greedy, held out. copy: values of recalled sentences, two to ten facts. read: whole answers right, with one to four facts
+    in sight; read_long: with 17 to 60."""
     curriculum = Curriculum(tokenizer, seed)
     model.eval()
 
@@ -262,7 +263,7 @@ def pretrain(out: Path, seed: int = 0, phases=PHASES) -> dict:
         "seconds": round(time.perf_counter() - started),
         "threads": 1,
         "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers")},
-        "papers": list(papers.NAMES),
+        "papers": list(TAUGHT),
         **accuracies(model, tokenizer),
         "curve": curve,
     }

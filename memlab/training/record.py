@@ -87,7 +87,8 @@ def main() -> None:
     paper = papers.get(args.paper)
     torch.set_num_threads(1)
     parts = {"warmstart": warmstart}
-    parts |= {f"{kind}-{s}": partial(make, seed=s) for kind, make in (("trained", trained), ("sft-oracle", sft_oracle)) for s in SEEDS}
+    for kind, make in (("trained", trained), ("sft-oracle", sft_oracle)):
+        parts |= {f"{kind}-{seed}": partial(make, seed=seed) for seed in SEEDS}
     for name, make in parts.items():
         if args.only in (None, name) and not (_home(paper, name) / "policy").is_dir():
             make(paper)

@@ -7,8 +7,8 @@ Every fact is one sentence of a fixed shape, so that a person can read it and a 
 
 Words are separated by single spaces, punctuation included: one word is one token of the tiny model. Every sentence begins with
 its subject, without an article: which fact a policy writes down is then decided in one word, the first, and reinforcement
-learning credits that word. (In "the lantern is in the attic ." the choice comes second, after a "the" that decides nothing; policies
-learned that language much more slowly.)
+learning credits that word. (In "the lantern is in the attic ." the choice comes second, after a "the" that decides nothing;
+policies learned that language much more slowly.)
 Extend the language by adding words to a list below or a relation to `RELATIONS`, then rerun `python -m memlab.training.pretrain`.
 """
 
@@ -67,7 +67,7 @@ def parse(sentence: str) -> Fact | None:
 
 
 def reason(asked: str, facts: list[str]) -> list[Fact]:
-    """The one or two of `facts` that answer `asked`, first hop first, the answer being the last one's value; [] when they do not say.
+    """The one or two of `facts` that answer `asked`, first hop first: the last one's value is the answer. [] if they do not say.
 
     The latest of several matching facts counts.
     """

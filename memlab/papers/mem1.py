@@ -1,0 +1,246 @@
+"""MEM1 (arXiv 2506.15841): search for the answers to several questions with a context that does not grow.
+
+At every turn the policy rewrites its internal state and then takes one action, a search or the answer. All else is dropped:
+the next context is the open questions, the state and what the last search found (section 3.1 of the paper).
+
+    context     questions : who did tom adopt ? where does max live ? state : nothing . results : tom adopted rex . [...]
+    completion  tom adopted rex . search max
+
+Kept exactly: forced rewriting of the state, one action a turn, one reward at the end (the exact matches; nothing for
+format, for a search or for a tidy state), training on 2 questions and testing on up to 16. At 2 questions the task is the
+paper's as well: both stand in the context and both answers are written in the last turn, so the first must be held while
+the second is looked for.
+Simplified: beyond 2 questions an agenda shows `shown` of them at a time; an answer closes those and calls up the next. The
+paper shows all from the first turn to the last, and its state must hold all their answers: its context grows a little with
+N (640 to 1,040 tokens from 2 to 16), this one's is bounded. `shown=None` is the paper's way. Actions begin with a word, not
+a tag; the last search is not repeated beside its results; the count of right answers is divided by N; a list of answers
+that is too short loses those that lack, not all. Every turn is a training row of its own, encoded as the policy saw it: the
+paper stitches all turns into one sequence under an attention mask that hides what was dropped, but a token that is still
+visible had read what is hidden now, and passes it on.
+Dropped: PPO and its critic (GRPO everywhere here), the hint of how many turns are left, WebShop.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple, Protocol
+
+from memlab.episode import Ask, Episode, Outcome
+from memlab.memory import Event, TextMemory, sentences
+from memlab.papers import Paper
+from memlab.worlds.lookup import Lookup, Objectives, Search
+from memlab.worlds.scoring import exact_match, token_f1
+from memlab.worlds.sentences import PEOPLE, PETS, parse, reason, value_of
+
+EMPTY = "nothing ."
+END = "<end>"  # how the tiny model's completions end: a context that is only appended to holds it
+NAMES = frozenset(PEOPLE + PETS)  # what can be searched for
+TURNS = 4  # a question; the paper allows 6 turns for up to 4 questions, and 20 for more
+SEARCH_RATE = 0.7  # of the random rule: an answer is final, and two questions take two searches at least
+
+
+def prompt(questions: tuple[str, ...], state: str, results: str) -> str:
+    """Everything that the policy sees at one turn."""
+    return f"questions : {' '.join(questions)} state : {state} results : {results} new state :"
+
+
+class Action(NamedTuple):
+    """A completion, read: the new state, then "search", "answer" or "" (none was written), then the words that follow it."""
+
+    state: str
+    name: str
+    argument: str
+
+
+def parse_action(text: str) -> Action:
+    """Cut `text` at its first "search" or "answer". Text without one is all state."""
+    words = text.split()
+    at = next((i for i, word in enumerate(words) if word in ("search", "answer")), len(words))
+    return Action(" ".join(words[:at]), "".join(words[at : at + 1]), " ".join(words[at + 1 :]))
+
+
+def parse_answers(text: str, count: int) -> list[str]:
+    """`count` answers, separated by commas: the value of the last fact of each; "" for one that is not there."""
+    answers = [value_of(part.strip()) for part in text.split(",")]
+    return (answers + [""] * count)[:count]
+
+
+class Context(Protocol):
+    """What the policy sees of the past. `events` is the log of its memory, empty where there is none to log."""
+
+    events: Sequence[Event]
+
+    def show(self, questions: tuple[str, ...], results: str) -> tuple[str, str]:
+        """The next prompt, and the past in it as text for rules, a sentence or a line each."""
+
+    def add(self, text: str, results: str, ended: bool) -> None:
+        """A turn is over: `text` was written, with an end token if it `ended`, and `results` came back."""
+
+
+class InternalState:
+    """MEM1's context: of all that happened, the policy sees what it wrote down at the turn before."""
+
+    def __init__(self, words: int):
+        self.memory = TextMemory(words, EMPTY)
+
+    def show(self, questions: tuple[str, ...], results: str) -> tuple[str, str]:
+        return prompt(questions, str(self.memory), results), str(self.memory)
+
+    def add(self, text: str, results: str, ended: bool) -> None:
+        self.memory.write(parse_action(text).state)
+
+    @property
+    def events(self) -> Sequence[Event]:
+        return tuple(self.memory.events)
+
+
+def episode(
+    task: Objectives,
+    shown: int | None = 2,
+    format_penalty: float = 0.0,
+    context: Callable[[int], Context] = InternalState,
+) -> Episode:
+    """Search and answer until every question is closed, or for `TURNS` turns a question; what is open then counts as wrong.
+
+    shown: questions on the agenda at a time, at least 1; None: all. The state holds ten words for each, and never less than 20.
+    format_penalty: taken off the reward, down to -1 at least, if any turn had no action (the paper's ablation, there 1).
+    context: what becomes of the past, given the words that a state may hold; the baselines pass another one.
+    A turn without an action is lost, but its state is written.
+    """
+    shown = shown or len(task.questions)
+    words = max(20, 10 * shown)  # two facts take nine
+    max_tokens = words + 1 + 10 * shown  # the state, "answer", the facts and what ends each answer
+    past, search = context(words), Search(task.documents)
+    answers: list[str] = []
+    results, well_formed = EMPTY, True
+    for _ in range(TURNS * len(task.questions)):
+        agenda = task.questions[len(answers) : len(answers) + shown]
+        view, memory = past.show(agenda, results)
+        text = yield Ask(view, max_tokens, {"task": task, "open": agenda, "memory": memory, "results": results})
+        action = parse_action(text)
+        results = EMPTY
+        if action.name == "search":  # for its first word: two names in one search would leave nothing to remember
+            results = search(" ".join(action.argument.split()[:1])) or EMPTY
+        elif action.name == "answer":
+            answers += parse_answers(action.argument, len(agenda))
+        well_formed &= action.name != ""
+        past.add(text, results, ended=len(text.split()) < max_tokens)
+        if len(answers) == len(task.questions):
+            break
+    answers += [""] * (len(task.questions) - len(answers))
+    pairs = [(answer, (gold,)) for answer, gold in zip(answers, task.answers, strict=True)]
+    right = sum(exact_match(*pair) for pair in pairs)
+    return Outcome(
+        reward=max(-1.0, right / len(pairs) - (0.0 if well_formed else format_penalty)),
+        answer=" , ".join(answers),
+        metrics={"f1": sum(token_f1(*pair) for pair in pairs) / len(pairs), "right": right},
+        events=past.events,
+    )
+
+
+# ---------------------------------------------------------------- what MEM1 is compared with
+
+
+class FullContext:
+    """Nothing is dropped: every context is the one before, what was written, and what came back. So it is one training row."""
+
+    events = ()
+
+    def __init__(self, words: int):
+        self.text, self.questions, self.seen = "", (), []
+
+    def show(self, questions: tuple[str, ...], results: str) -> tuple[str, str]:
+        if not self.text:
+            self.text = prompt(questions, EMPTY, results)
+        else:  # the agenda is said again only when it is a new one
+            asked = "" if questions == self.questions else f" questions : {' '.join(questions)}"
+            self.text += f"{asked} results : {results} new state :"
+        self.questions = questions
+        return self.text, "\n".join(self.seen) or EMPTY
+
+    def add(self, text: str, results: str, ended: bool) -> None:
+        self.text = " ".join([self.text, *text.split(), *([END] if ended else [])])
+        self.seen += [text, results]
+
+
+class Newest:
+    """In place of a state, the newest sentences of all that was written and found, `budget` words at most. 0: no memory."""
+
+    events = ()
+
+    def __init__(self, words: int, budget: int):
+        self.budget, self.seen, self.results = budget, [], ""
+
+    def show(self, questions: tuple[str, ...], results: str) -> tuple[str, str]:
+        words, newest = 0, []
+        for sentence in reversed(self.seen):
+            words += len(sentence.split())
+            if words > self.budget:
+                break
+            newest.insert(0, sentence)
+        return prompt(questions, " ".join(newest) or EMPTY, results), "\n".join(newest) or EMPTY
+
+    def add(self, text: str, results: str, ended: bool) -> None:
+        past = sentences(self.results) + sentences(" ".join(text.split()))  # what was found just now is not past yet
+        self.seen += [s if s.endswith((".", "!", "?")) else f"{s} ." for s in past if s != EMPTY]
+        self.results = results
+
+
+# ---------------------------------------------------------------- rules
+
+
+def random_valid(ask: Ask, rng: random.Random) -> str:
+    """Format without judgement: up to three facts in sight, chosen at random; then search for any name in sight, or answer.
+
+    An answer says what the facts in sight say, "nothing ." where they say nothing: how to read is known, what to look for and
+    what to keep is not.
+    """
+    seen = _facts(ask)
+    kept = sorted(rng.sample(range(len(seen)), min(len(seen), 3, rng.randint(0, 6))))
+    state = " ".join(seen[i] for i in kept) or EMPTY
+    if rng.random() < SEARCH_RATE:
+        words = " ".join([*ask.state["open"], *seen]).split()
+        return f"{state} search {rng.choice([name for name in dict.fromkeys(words) if name in NAMES])}"
+    return f"{state} {_answer(ask, seen)}"
+
+
+def oracle(ask: Ask, rng: random.Random) -> str:
+    """Search for the first gold fact that the open questions lack and keep those in sight; answer when none is lacking."""
+    seen = _facts(ask)
+    needed = [fact for asked in ask.state["open"] for fact in reason(asked, list(ask.state["task"].gold))]
+    missing = next((fact for fact in needed if str(fact) not in seen), None)
+    if missing is None:
+        return f"{EMPTY} {_answer(ask, seen)}"  # what was answered need not be kept
+    state = " ".join(str(fact) for fact in needed if str(fact) in seen) or EMPTY
+    return f"{state} search {missing.subject}"
+
+
+def _facts(ask: Ask) -> list[str]:
+    """The facts that memory and results state, each once."""
+    seen = sentences(ask.state["memory"]) + sentences(ask.state["results"])
+    return [sentence for sentence in dict.fromkeys(seen) if parse(sentence)]
+
+
+def _answer(ask: Ask, seen: list[str]) -> str:
+    """The answers to the open questions, by rule."""
+    return "answer " + " , ".join(" ".join(map(str, reason(asked, seen))) or EMPTY for asked in ask.state["open"])
+
+
+PAPER = Paper(
+    name="mem1",
+    title="MEM1",
+    notebook="04",
+    world=Lookup(),
+    size_unit="questions",
+    episode=episode,
+    random_valid=random_valid,
+    oracle=oracle,
+    baselines={
+        "full-context": partial(episode, context=FullContext),
+        "truncate": partial(episode, context=partial(Newest, budget=60)),  # about three documents
+        "no-memory": partial(episode, context=partial(Newest, budget=0)),
+    },
+    train_sizes=(2,),
+)
