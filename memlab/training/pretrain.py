@@ -188,16 +188,17 @@ class Curriculum:
     def formats(self, progress: float) -> list[Row]:
         if len(self.shelf) < 64:
             for paper in map(papers.get, TAUGHT):
-                self.shelf += format_rows(paper, paper.random_valid, self.tokenizer, 256, self.rng.randrange(2**31))
+                seed = self.rng.randrange(2**31)
+                self.shelf += format_rows(paper, paper.random_valid, self.tokenizer, 256, seed, sizes=(1, 2, 3, 4))
             self.rng.shuffle(self.shelf)
         batch, self.shelf = self.shelf[:48], self.shelf[48:]
         return batch
 
 
-def format_rows(paper, rule, tokenizer, tasks: int, seed: int) -> list[Row]:
-    """The training rows of `tasks` episodes of `paper`, of its training sizes, played by `rule`."""
+def format_rows(paper, rule, tokenizer, tasks: int, seed: int, sizes=None) -> list[Row]:
+    """The training rows of `tasks` episodes of `paper`, of `sizes` (default: its training sizes), played by `rule`."""
     rng = random.Random(seed)
-    drawn = [paper.world.make(rng, rng.choice(paper.train_sizes)) for _ in range(tasks)]
+    drawn = [paper.world.make(rng, rng.choice(sizes or paper.train_sizes)) for _ in range(tasks)]
     played = play([paper.episode(t) for t in drawn], ScriptedPolicy(rule, tokenizer, seed), drawn)
     return [row for t in played for row in t.rows]
 

@@ -52,7 +52,8 @@ def sft_oracle(paper: Paper, seed: int) -> None:
     settings = settings_of(presets.get("cpu"), seed)
     model, tokenizer = pretrained.load(_home(paper, "warmstart") / "policy")
     with tempfile.TemporaryDirectory() as work:
-        finetune(paper, paper.oracle, model, tokenizer, work, tasks=settings.steps * settings.tasks, learning_rate=1e-3, epochs=3, seed=seed)
+        tasks = settings.steps * settings.tasks
+        finetune(paper, paper.oracle, model, tokenizer, work, tasks, epochs=3, learning_rate=1e-3, seed=seed)
     save_policy(model, tokenizer, _home(paper, f"sft-oracle-{seed}") / "policy")
 
 
