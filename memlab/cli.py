@@ -124,7 +124,9 @@ def evaluate(
         str,
         typer.Option(help="untrained, warmstart, trained, sft-oracle, random, oracle, a baseline of the paper, or a path"),
     ] = "trained",
-    sizes: Annotated[str, typer.Option(help="sizes of the tasks, comma-separated; memagent: sections of the document")] = "4,64",
+    sizes: Annotated[
+        str, typer.Option(help="sizes of the tasks, comma-separated; memagent: sections (default 4,64), mem1: questions (2,8)")
+    ] = "",
     n: Annotated[int, typer.Option("-n", help="tasks of each size")] = 200,
     seed: Annotated[int, typer.Option(help="seed of the tasks: any number; policies with the same seed get the same tasks")] = 0,
     task: Annotated[str, typer.Option(help="instruct models: english or hotpotqa; default: the tiny model's language")] = "",
@@ -139,7 +141,7 @@ def evaluate(
     from memlab.views.tables import results_table
 
     chosen = papers.get(paper)
-    wanted = _sizes(sizes)
+    wanted = _sizes(sizes) if sizes else list(chosen.eval_sizes)
     if n < 1:
         raise Wrong(f"-n is {n}; ask for at least one task: memlab eval {paper} -n 200")
     world = None

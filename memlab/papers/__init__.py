@@ -33,6 +33,7 @@ class Paper:
     oracle: reads the answer key; proves that the environment can be solved.
     baselines: name -> (task -> Episode), contenders that run with the untrained model.
     train_sizes: sizes of the training tasks.
+    eval_sizes: sizes that `memlab eval` asks when it is not told which.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Paper:
     oracle: Rule
     baselines: dict[str, Callable[[Any], Episode]] = field(default_factory=dict)
     train_sizes: tuple[int, ...] = (1, 2, 3, 4)
+    eval_sizes: tuple[int, ...] = (4, 64)
 
 
 def get(name: str) -> Paper:

@@ -243,4 +243,5 @@ PAPER = Paper(
         "no-memory": partial(episode, context=partial(Newest, budget=0)),
     },
     train_sizes=(2,),
+    eval_sizes=(2, 8),
 )

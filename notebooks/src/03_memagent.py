@@ -373,7 +373,7 @@ show(
 #
 # Every contender answers the same documents, greedily. `sft-oracle` is the ablation: the same warm start, fine-tuned on perfect memory
 # traces of as many questions as the RL run was asked, three times over. Mind what each of them needs: imitation needs somebody who knows, for every
-# training document, which facts will matter; reinforcement learning needs the right answer and nothing else.
+# training document, which facts will matter; reinforcement learning needs the right answer and nothing else. `trained` is the run above.
 
 # %%
 mine = ModelPolicy(pretrained.load(out / "policy")[0], tokenizer, temperature=0)
