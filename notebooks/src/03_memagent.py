@@ -23,7 +23,7 @@
 # | preset | minutes | peak memory | machine |
 # |---|---|---|---|
 # | `smoke` | under 1 | 1 GB | any laptop; too short to learn |
-# | `cpu` | 13 on a busy machine, 8 of them training | 2.1 GB with section 9, about 1 GB without | two laptop cores, no GPU, no network |
+# | `cpu` | 9, of which 5 are training | 1.4 GB | two laptop cores, no GPU, no network |
 
 # %% tags=["parameters"]
 PRESET = "cpu"  # smoke | cpu
@@ -357,9 +357,8 @@ print(f"{len(log)} steps in {sum(r['seconds'] for r in log):.0f} s")
 # - **reward** rises;
 # - **share of groups without spread** is high at both ends: at first because all fail, at last because all succeed;
 # - **entropy** falls: the policy makes up its mind;
-# - **share of turns cut off** at the token limit climbs: the policy has stopped ending its turns and fills its memory to the brim. Nothing in
-#   the reward asks for brevity, and a memory cuts off what does not fit. In a run whose *reward* falls at the same time this is the first sign of
-#   a broken format.
+# - **share of turns cut off** at the token limit may rise for a while: some turns fill the memory to the brim. Nothing in the reward asks for
+#   brevity, and a memory cuts off what does not fit. In a run whose *reward* falls at the same time it is the first sign of a broken format.
 
 # %%
 show(
