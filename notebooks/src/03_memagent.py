@@ -395,8 +395,9 @@ for name in dict.fromkeys(r["policy"] for r in results):
 table(grid, caption=f"Accuracy (95 % interval) by number of sections, n = {dial.eval_n} documents each")
 
 # %% [markdown]
-# What it costs. A memory agent reads every section once, so its total grows with the document; its context does not. Full context has the
-# same total and a context that grows until it is refused.
+# What it costs. A memory agent reads question and memory again with every section, so its total is about three times full context's here, and
+# grows as fast: for one question about one document, memory is not a saving. Its largest context does not grow at all, while full context's
+# grows until it is refused.
 
 # %%
 show(
