@@ -322,7 +322,7 @@ print(table(
 # %% [markdown]
 # ## 4. Train
 #
-# The same computation, a few hundred times, with TRL's `GRPOTrainer` underneath: `SegmentGRPOTrainer` changes one method of it, so that
+# The same computation, a few hundred times, with TRL's `GRPOTrainer` underneath: `SegmentGRPOTrainer` changes how it rolls out, so that
 # a trajectory may have several rows. Documents have 2 to 4 sections. The only signal is the final answer.
 
 # %%
