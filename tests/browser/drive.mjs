@@ -155,7 +155,7 @@ const scenarios = {
     await clickFact(/ziggy lives in old tokyo/, 3); // a fact in the timeline
     await expectStep(3);
     await inspector().getByRole("button", { name: /simon adopted old patch/ }).locator(".memlab-key").click();
-    await expectStep(0);
+    await expectStep(1);
     const gold = page.locator(".memlab-track").nth(1).getByRole("button", { name: /^★ rex lives in oslo/ });
     seen.gold = await gold.innerText();
     await gold.focus();
