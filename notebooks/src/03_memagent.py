@@ -398,6 +398,10 @@ table(grid, caption=f"Accuracy (95 % interval) by number of sections, n = {dial.
 # What it costs. A memory agent reads question and memory again with every section, so its total is about three times full context's here, and
 # grows as fast: for one question about one document, memory is not a saving. Its largest context does not grow at all, while full context's
 # grows until it is refused.
+#
+# A conversation is another matter: an agent that resends its whole history pays for every turn again at every later turn. The dials below the plot
+# stand at 14 cents a conversation, 3,000 employees and ten conversations a day; the paper's memory has 1,024 tokens. Double the turns, and
+# compare the first row with the last.
 
 # %%
 show(
@@ -405,11 +409,6 @@ show(
     alt="Tokens per task against sections, both axes logarithmic: totals grow with the document for memory and full context, "
     "the largest context stays constant for memory and retrieval and grows for full context.",
 )
-
-# %% [markdown]
-# The same sum in dollars, for a conversation instead of a document: an agent that resends its whole history pays for every turn again at
-# every later turn. The dials stand at 14 cents a conversation, 3,000 employees and ten conversations a day; the paper's memory has 1,024 tokens.
-# Double the turns, and compare the first row with the last.
 
 # %%
 from memlab.views.cost import CostDial

@@ -129,6 +129,7 @@ const scenarios = {
     const seen = { theme: await page.evaluate(() => document.body.dataset.jpThemeLight === "true" ? "light" : "dark") };
     seen.start = await diff(0);
 
+    await slider().scrollIntoViewIfNeeded();
     const box = await slider().boundingBox(); // mouse: click, then drag
     await page.mouse.click(box.x + box.width / 2, box.y + box.height / 2);
     await expectStep(4);
@@ -322,6 +323,7 @@ const scenarios = {
     await slider().press("ArrowRight");
     await expectStep(1);
     const byKey = await diff(0);
+    await slider().scrollIntoViewIfNeeded();
     const box = await slider().boundingBox();
     await page.mouse.click(box.x + box.width - 3, box.y + box.height / 2);
     await page.waitForFunction(() => !document.querySelector(".memlab-inspector [role=status]").textContent.startsWith("Step 1 "));

@@ -272,7 +272,7 @@ def test_eval_from_the_command_line():
     arguments = ["eval", "mem1", "--policy", "oracle", "--sizes", "2,4", "-n", "5", "--json"]
     done = CliRunner().invoke(cli.app, arguments)
     assert done.exit_code == 0, done.output
-    record = json.loads(done.output)
+    record = json.loads(done.stdout)
     assert (record["paper"], record["world"], record["model"]) == ("mem1", "lookup", None)
     assert [(r["size"], r["accuracy"]) for r in record["results"]] == [(2, 1.0), (4, 1.0)]
     assert "memagent, mem1" in CliRunner().invoke(cli.app, ["eval", "--help"]).output
