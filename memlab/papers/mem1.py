@@ -30,6 +30,7 @@ from typing import NamedTuple, Protocol
 from memlab.episode import Ask, Episode, Outcome
 from memlab.memory import Event, TextMemory, sentences
 from memlab.papers import Paper
+from memlab.papers.memagent import some_of
 from memlab.worlds.lookup import Lookup, Objectives, Search
 from memlab.worlds.scoring import exact_match, token_f1
 from memlab.worlds.sentences import PEOPLE, PETS, parse, reason, value_of
@@ -198,8 +199,7 @@ def random_valid(ask: Ask, rng: random.Random) -> str:
     what to keep is not.
     """
     seen = _facts(ask)
-    kept = sorted(rng.sample(range(len(seen)), min(len(seen), 3, rng.randint(0, 6))))
-    state = " ".join(seen[i] for i in kept) or EMPTY
+    state = some_of(seen, rng) or EMPTY
     if rng.random() < SEARCH_RATE:
         words = " ".join([*ask.state["open"], *seen]).split()
         return f"{state} search {rng.choice([name for name in dict.fromkeys(words) if name in NAMES])}"

@@ -100,9 +100,13 @@ def random_valid(ask: Ask, rng: random.Random) -> str:
 
 def keep_at_random(ask: Ask, rng: random.Random, empty: str) -> str:
     """Up to three sentences of memory and section, mostly three, in the order in which they were read."""
-    seen = [s for s in sentences(ask.state["memory"]) if s != empty] + sentences(ask.state["section"])
+    return some_of([s for s in sentences(ask.state["memory"]) if s != empty] + sentences(ask.state["section"]), rng) or empty
+
+
+def some_of(seen: list[str], rng: random.Random) -> str:
+    """Up to three of `seen`, mostly three, in their order."""
     kept = sorted(rng.sample(range(len(seen)), min(len(seen), 3, rng.randint(0, 6))))
-    return " ".join(seen[i] for i in kept) or empty
+    return " ".join(seen[i] for i in kept)
 
 
 def oracle(ask: Ask, rng: random.Random) -> str:
