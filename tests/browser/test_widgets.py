@@ -58,7 +58,7 @@ def test_a_large_trajectory_opens_and_steps_at_once(lab):
     print("inspector, 256 steps and 500 facts:", timing)
     if os.environ.get("MEMLAB_TIMINGS"):  # a quiet machine: a busy one says how busy it is, not how fast the widget is
         assert seen["open_ms"] < 1000
-        assert seen["step_ms_median"] < 100 and seen["seen_step_ms_median"] < 100
+        assert max(seen["step_ms_max"], seen["jump_ms_max"], seen["seen_step_ms_median"]) < 100
         path = ROOT / "data" / "timings.json"
         known = json.loads(path.read_text()) if path.exists() else {}
         timing |= {"machine": f"{platform.machine()}, {os.cpu_count()} cores, headless Chromium"}

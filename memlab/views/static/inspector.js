@@ -14,6 +14,7 @@ function render({ model, el: root }) {
   const top = Math.max(1, ...tracks.flatMap((t) => [...t.tokens, ...t.full])); // one scale, so that strips can be compared
   const cache = { step: new Map([[model.get("step"), model.get("first")]]), tokens: new Map() };
   let waiting = null; // the question that is on its way to the kernel: one at a time
+  let pointed; // the step under the mouse: a click there finds it here already
   let shading = false, timer = null;
 
   // ---------------------------------------------------------------- controls
@@ -100,7 +101,8 @@ function render({ model, el: root }) {
       track.advantage !== null && el("span", { class: "memlab-chip", text: `advantage ${track.advantage}` }),
       el("span", { class: "memlab-chip" }, "answer: ", data(track.answer || "(none)")));
     const cursor = el("div", { class: "memlab-cursor" });
-    const map = el("div", { class: `memlab-map${track.steps > 64 ? " memlab-long" : ""}`, style: `--steps:${track.steps}` },
+    const point = (e) => { pointed = stepAt(e, track, map.querySelector(".memlab-lane")); ask(); };
+    const map = el("div", { class: `memlab-map${track.steps > 64 ? " memlab-long" : ""}`, style: `--steps:${track.steps}`, onpointermove: point },
       el("div", { class: "memlab-roll" }, strip(track), timeline(track), cursor));
     const node = el("article", { class: "memlab-track", "aria-label": track.name || `trajectory ${index + 1}` },
       track.name && data(track.name, "p", { class: "memlab-name" }), chips, map,
@@ -237,11 +239,11 @@ function render({ model, el: root }) {
 
   // ---------------------------------------------------------------- drawing the step
 
-  /** Ask for what is missing of the step in sight, then for the step that a key press would lead to: it is painted at once. */
+  /** Ask for what is missing of the step in sight, then for those that a click or a key would lead to: they are painted at once. */
   function ask() {
     const here = model.get("step"), list = steps(), i = list.indexOf(here);
     const kind = !cache.step.has(here) ? "step" : shading && !cache.tokens.has(here) ? "tokens" : null;
-    const step = kind ? here : [list[i + 1], list[i - 1]].find((near) => near !== undefined && !cache.step.has(near));
+    const step = kind ? here : [pointed, list[i + 1], list[i - 1], list.at(-1), list[0]].find((near) => near !== undefined && !cache.step.has(near));
     if (step === undefined || waiting) return;
     waiting = setTimeout(() => {
       waiting = null;
