@@ -37,7 +37,8 @@ def names(paper: Paper) -> list[str]:
 
 
 def contender(paper: Paper, name: str, seed: int = 0, model: str = "tiny") -> Contender:
-    """Who is called `name`. Models are greedy. Baselines and "untrained" run `model`, which was never trained on the paper.
+    """Who is called `name`. Models are greedy. "untrained" and baselines run `model`, which was never trained on the paper;
+    baselines that have to be `learned` run the weights that were recorded for them.
 
     Raises ValueError for an unknown name, FileNotFoundError for weights that are not there, ManifestError for altered ones.
     """
@@ -46,7 +47,8 @@ def contender(paper: Paper, name: str, seed: int = 0, model: str = "tiny") -> Co
     if name in RULES:
         rule = paper.oracle if name == "oracle" else paper.random_valid
         return Contender(name, ScriptedPolicy(rule, pretrained.load(model)[1], seed), paper.episode, None)
-    source = model if name == "untrained" or name in paper.baselines else weights_of(paper, name)
+    untrained = name == "untrained" or name in set(paper.baselines) - set(paper.learned)
+    source = model if untrained else weights_of(paper, name)
     weights, tokenizer = pretrained.load(source)
     policy = ModelPolicy(weights, tokenizer, temperature=0, seed=seed, name=name)
     return Contender(name, policy, paper.baselines.get(name, paper.episode), str(source))
@@ -54,10 +56,11 @@ def contender(paper: Paper, name: str, seed: int = 0, model: str = "tiny") -> Co
 
 def weights_of(paper: Paper, name: str) -> str:
     """Where the weights of a recorded policy, or of a run's directory, are. Raises ValueError and FileNotFoundError."""
-    if name in RECORDED:
-        recorded = RUNS / paper.name / RECORDED[name] / "policy"
+    known = RECORDED | {baseline: f"{baseline}-0" for baseline in paper.learned}
+    if name in known:
+        recorded = RUNS / paper.name / known[name] / "policy"
         if not recorded.is_dir():
-            make = f"python -m memlab.training.record {paper.name} --only {RECORDED[name]}"
+            make = f"python -m memlab.training.record {paper.name} --only {known[name]}"
             raise FileNotFoundError(f"there is no recorded {name} policy of {paper.name}; make it: {make}")
         return os.path.relpath(recorded)
     if not Path(name).is_dir():

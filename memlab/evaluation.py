@@ -51,11 +51,13 @@ def run(paper: Paper, policy: Policy, size: int, n: int, seed: int, episode=None
 
 
 def summary(trajectories: Sequence[Trajectory], seconds: float | None = None) -> dict:
-    """Means over tasks. accuracy and ci95 (Wilson) in [0, 1]; tokens a task; latency_s: batch wall time over tasks."""
+    """Means over tasks. accuracy: share of tasks with the full reward, and ci95 (Wilson), in [0, 1]; tokens a task; latency_s:
+    batch wall time over tasks. What else an outcome measures comes with its own 95 % interval of the mean, as NAME_ci95.
+    """
     n = len(trajectories)
     right = sum(t.reward == 1.0 for t in trajectories)
     mean = lambda values: round(statistics.fmean(values), 4)  # noqa: E731
-    return {
+    record = {
         "accuracy": round(right / n, 4),
         "ci95": [round(x, 4) for x in wilson(right, n)],
         "f1": mean([t.outcome.metrics.get("f1", t.reward) for t in trajectories]),
@@ -64,6 +66,11 @@ def summary(trajectories: Sequence[Trajectory], seconds: float | None = None) ->
         "generated_tokens": mean([t.generated_tokens for t in trajectories]),
         "latency_s": None if seconds is None else round(seconds / n, 5),
     }
+    for name in [name for name in trajectories[0].outcome.metrics if name != "f1"]:
+        values = [t.outcome.metrics[name] for t in trajectories]
+        half = 1.959964 * statistics.stdev(values) / math.sqrt(n) if n > 1 else math.inf
+        record |= {name: mean(values), f"{name}_ci95": [round(mean(values) - half, 4), round(mean(values) + half, 4)]}
+    return record
 
 
 def wilson(right: int, n: int, z: float = 1.959964) -> tuple[float, float]:

@@ -7,7 +7,9 @@ what happened: the inspector, the survival curve and the operation counts all re
 from __future__ import annotations
 
 import difflib
+import random
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -89,3 +91,36 @@ class TextMemory:
 def contents(events, turn: int) -> list[str]:
     """What the memory held after `turn`, from the log alone."""
     return [e.text for e in events if e.turn == turn and e.op != "delete"]
+
+
+class History:
+    """Records in the order in which they came, each addressed by an id, that the policy may delete (MemAct section 3).
+
+    Ids are drawn in an order that `seed` decides, from 0 to 63: an agent has to read them, it cannot count. A deleted record's id
+    is free again once all others were used.
+    """
+
+    IDS = 64
+
+    def __init__(self, seed: str = ""):
+        self.records: dict[int, str] = {}
+        self.events: list[Event] = []
+        self._free = list(range(self.IDS))
+        random.Random(f"ids/{seed}").shuffle(self._free)
+
+    def add(self, turn: int, text: str) -> int:
+        """Append a record and return its id. Raises ValueError when all IDS are in use."""
+        if not self._free:
+            raise ValueError(f"all {self.IDS} record ids are in use; delete some records first")
+        item = self._free.pop(0)
+        self.records[item] = text
+        self.events.append(Event(turn, "write", item, text))
+        return item
+
+    def delete(self, turn: int, ids: Iterable[int]) -> list[int]:
+        """Delete the records `ids`. An id that is not there deletes nothing. Returns those deleted, in their order."""
+        gone = [item for item in self.records if item in set(ids)]
+        for item in gone:
+            self.events.append(Event(turn, "delete", item, self.records.pop(item)))
+            self._free.append(item)
+        return gone

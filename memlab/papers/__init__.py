@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from memlab.episode import Episode
 from memlab.policies.scripted import Rule
 
-NAMES = ("memagent", "mem1")
+NAMES = ("memagent", "mem1", "memact")
 
 
 class World(Protocol):
@@ -31,9 +31,12 @@ class Paper:
     episode: task -> Episode, the paper's loop.
     random_valid: writes the format with choices made at random: the warm start's data, never better than chance on purpose.
     oracle: reads the answer key; proves that the environment can be solved.
-    baselines: name -> (task -> Episode), contenders that run with the untrained model.
+    baselines: name -> (task -> Episode), contenders with another context. They run with the untrained model, except those in
+        `learned`: what they do in a turn has to be learned too, so they are warm-started and trained in their own episode.
+    warmstart: how the warm start differs from the defaults of `memlab.training.warmstart.finetune`.
     train_sizes: sizes of the training tasks.
     eval_sizes: sizes that `memlab eval` asks when it is not told which.
+    record_sizes: sizes of the recorded results.
     """
 
     name: str
@@ -45,8 +48,11 @@ class Paper:
     random_valid: Rule
     oracle: Rule
     baselines: dict[str, Callable[[Any], Episode]] = field(default_factory=dict)
+    learned: tuple[str, ...] = ()
+    warmstart: dict[str, Any] = field(default_factory=dict)
     train_sizes: tuple[int, ...] = (1, 2, 3, 4)
     eval_sizes: tuple[int, ...] = (4, 64)
+    record_sizes: tuple[int, ...] = (1, 4, 16, 64, 256)
 
 
 def get(name: str) -> Paper:

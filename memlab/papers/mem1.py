@@ -23,7 +23,7 @@ Dropped: PPO and its critic (GRPO everywhere here), the hint of how many turns a
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -33,13 +33,13 @@ from memlab.papers import Paper
 from memlab.papers.memagent import some_of
 from memlab.worlds.lookup import Lookup, Objectives, Search
 from memlab.worlds.scoring import exact_match, token_f1
-from memlab.worlds.sentences import PEOPLE, PETS, parse, reason, value_of
+from memlab.worlds.sentences import PEOPLE, PETS, TWO_HOP_QUESTION, parse, reason, value_of
 
 EMPTY = "nothing ."
 END = "<end>"  # how the tiny model's completions end: a context that is only appended to holds it
 NAMES = frozenset(PEOPLE + PETS)  # what can be searched for
 TURNS = 4  # a question; the paper allows 6 turns for up to 4 questions, and 20 for more
-SEARCH_RATE = 0.7  # of the random rule: an answer is final, and two questions take two searches at least
+EARLY, ASTRAY = 0.05, 0.1  # how often the random rule answers too early, and searches for a name that leads nowhere
 
 
 def prompt(questions: tuple[str, ...], state: str, results: str) -> str:
@@ -66,6 +66,11 @@ def parse_answers(text: str, count: int) -> list[str]:
     """`count` answers, separated by commas: the value of the last fact of each; "" for one that is not there."""
     answers = [value_of(part.strip()) for part in text.split(",")]
     return (answers + [""] * count)[:count]
+
+
+def reply(text: str, ended: bool) -> str:
+    """A completion as it stands in a context that is only appended to: with its end token, if there was room for one."""
+    return " ".join([*text.split(), *([END] if ended else [])])
 
 
 class Context(Protocol):
@@ -162,7 +167,7 @@ class FullContext:
         return self.text, "\n".join(self.seen) or EMPTY
 
     def add(self, text: str, results: str, ended: bool) -> None:
-        self.text = " ".join([self.text, *text.split(), *([END] if ended else [])])
+        self.text = f"{self.text} {reply(text, ended)}"
         self.seen += [text, results]
 
 
@@ -193,17 +198,33 @@ class Newest:
 
 
 def random_valid(ask: Ask, rng: random.Random) -> str:
-    """Format without judgement: up to three facts in sight, chosen at random; then search for any name in sight, or answer.
+    """Format without judgement: up to three facts in sight, chosen at random, then a search, or the answer if they say it.
 
-    An answer says what the facts in sight say, "nothing ." where they say nothing: how to read is known, what to look for and
-    what to keep is not.
+    Where to look next and how to read are known; what to keep is not. Now and then it searches for any name in sight, or answers
+    too early, "nothing ." standing for what is not known.
     """
     seen = _facts(ask)
-    state = some_of(seen, rng) or EMPTY
-    if rng.random() < SEARCH_RATE:
+    return f"{some_of(seen, rng) or EMPTY} {next_call(ask, seen, rng)}"
+
+
+def next_call(ask: Ask, seen: list[str], rng: random.Random) -> str:
+    """Answer if the facts `seen` say all that is asked, else search for a name that leads on: a question's, or its first hop's."""
+    wanted = list(leads(ask.state["open"], seen))
+    if not wanted or rng.random() < EARLY:
+        return answer(ask, seen)
+    if rng.random() < ASTRAY:
         words = " ".join([*ask.state["open"], *seen]).split()
-        return f"{state} search {rng.choice([name for name in dict.fromkeys(words) if name in NAMES])}"
-    return f"{state} {_answer(ask, seen)}"
+        wanted = [name for name in dict.fromkeys(words) if name in NAMES]
+    return f"search {rng.choice(wanted)}"
+
+
+def leads(questions: Sequence[str], seen: list[str]) -> Iterator[str]:
+    """For each of `questions` that the facts `seen` leave open the name to search for."""
+    known = {f.subject: f.value for f in map(parse, seen) if f and f.relation == "pet"}
+    for asked in questions:
+        if not reason(asked, seen):
+            [name] = [word for word in asked.split() if word in NAMES]
+            yield known.get(name, name) if asked == TWO_HOP_QUESTION.format(name) else name
 
 
 def oracle(ask: Ask, rng: random.Random) -> str:
@@ -212,7 +233,7 @@ def oracle(ask: Ask, rng: random.Random) -> str:
     needed = [fact for asked in ask.state["open"] for fact in reason(asked, list(ask.state["task"].gold))]
     missing = next((fact for fact in needed if str(fact) not in seen), None)
     if missing is None:
-        return f"{EMPTY} {_answer(ask, seen)}"  # what was answered need not be kept
+        return f"{EMPTY} {answer(ask, seen)}"  # what was answered need not be kept
     state = " ".join(str(fact) for fact in needed if str(fact) in seen) or EMPTY
     return f"{state} search {missing.subject}"
 
@@ -223,7 +244,7 @@ def _facts(ask: Ask) -> list[str]:
     return [sentence for sentence in dict.fromkeys(seen) if parse(sentence)]
 
 
-def _answer(ask: Ask, seen: list[str]) -> str:
+def answer(ask: Ask, seen: list[str]) -> str:
     """The answers to the open questions, by rule."""
     return "answer " + " , ".join(" ".join(map(str, reason(asked, seen))) or EMPTY for asked in ask.state["open"])
 
@@ -239,9 +260,12 @@ PAPER = Paper(
     oracle=oracle,
     baselines={
         "full-context": partial(episode, context=FullContext),
-        "truncate": partial(episode, context=partial(Newest, budget=60)),  # about three documents
+        "truncate": partial(episode, context=partial(Newest, budget=20)),  # as many words as a state holds
         "no-memory": partial(episode, context=partial(Newest, budget=0)),
     },
+    learned=("full-context", "truncate", "no-memory"),
+    warmstart={"tasks": 8000, "sizes": (1, 2, 2, 2), "learning_rate": 2e-3},  # a last agenda may have one question
     train_sizes=(2,),
     eval_sizes=(2, 8),
+    record_sizes=(1, 2, 3, 4, 6, 8, 16),
 )

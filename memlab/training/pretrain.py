@@ -195,12 +195,15 @@ class Curriculum:
         return batch
 
 
-def format_rows(paper, rule, tokenizer, tasks: int, seed: int, sizes=None) -> list[Row]:
-    """The training rows of `tasks` episodes of `paper`, of `sizes` (default: its training sizes), played by `rule`."""
+def format_rows(paper, rule, tokenizer, tasks: int, seed: int, sizes=None, episode=None, right=False) -> list[Row]:
+    """The training rows of `tasks` episodes of `paper`, of `sizes` (default: its training sizes), played by `rule`.
+
+    episode: the paper's own loop unless a baseline's is given. right: only of trajectories that were rewarded with 1.
+    """
     rng = random.Random(seed)
     drawn = [paper.world.make(rng, rng.choice(sizes or paper.train_sizes)) for _ in range(tasks)]
-    played = play([paper.episode(t) for t in drawn], ScriptedPolicy(rule, tokenizer, seed), drawn)
-    return [row for t in played for row in t.rows]
+    played = play([(episode or paper.episode)(t) for t in drawn], ScriptedPolicy(rule, tokenizer, seed), drawn)
+    return [row for t in played for row in t.rows if t.reward == 1.0 or not right]
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
     warmstart/policy     the tiny model after the format warm start: where every GRPO run begins
     trained-S/           GRPO, one training seed S each: run.json, log.jsonl, policy
     sft-oracle-S/policy  supervised imitation of the oracle, on as many questions as one GRPO run is asked, one seed S each
+    BASELINE-0/          a baseline whose turns have to be learned: its own warm start, then GRPO in its own episode
     results.json         every contender on the same tasks, one record as `memlab eval --json` prints it
 
 What is there already is kept, so that the parts can be made one by one (--only) and a killed run goes on.
@@ -27,23 +28,36 @@ from memlab.training.train import save_policy, settings_of, train
 from memlab.training.warmstart import finetune
 
 SEEDS = (0, 1, 2, 3, 4)
-SIZES = (1, 4, 16, 64, 256)
 N, EVALUATION_SEED = 200, 2026
 
 
 def warmstart(paper: Paper) -> None:
     """The format, with choices made at random."""
+    model, tokenizer = _warm(paper, paper.episode)
+    save_policy(model, tokenizer, _home(paper, "warmstart") / "policy")
+
+
+def _warm(paper: Paper, episode):
     model, tokenizer = pretrained.load("tiny")
     with tempfile.TemporaryDirectory() as work:
-        finetune(paper, paper.random_valid, model, tokenizer, work)
-    save_policy(model, tokenizer, _home(paper, "warmstart") / "policy")
+        finetune(paper, paper.random_valid, model, tokenizer, work, episode=episode, **paper.warmstart)
+    return model, tokenizer
 
 
 def trained(paper: Paper, seed: int) -> None:
     """One GRPO run at the cpu preset."""
-    out = _home(paper, f"trained-{seed}")
     model, tokenizer = pretrained.load(_home(paper, "warmstart") / "policy")
-    train(paper, model, tokenizer, settings_of(presets.get("cpu"), seed), out, resume=(out / "run.json").exists())
+    _train(paper, model, tokenizer, seed, _home(paper, f"trained-{seed}"))
+
+
+def baseline(paper: Paper, name: str) -> None:
+    """The same for a baseline: another context, so another format, and the same chance to learn what to do in it."""
+    episode = paper.baselines[name]
+    _train(paper, *_warm(paper, episode), 0, _home(paper, f"{name}-0"), episode=episode)
+
+
+def _train(paper: Paper, model, tokenizer, seed: int, out: Path, **kwargs) -> None:
+    train(paper, model, tokenizer, settings_of(presets.get("cpu"), seed), out, resume=(out / "run.json").exists(), **kwargs)
     shutil.rmtree(out / "checkpoints")
 
 
@@ -57,8 +71,8 @@ def sft_oracle(paper: Paper, seed: int) -> None:
     save_policy(model, tokenizer, _home(paper, f"sft-oracle-{seed}") / "policy")
 
 
-def results(paper: Paper, sizes: Sequence[int] = SIZES, n: int = N) -> None:
-    """Evaluate everyone on the same tasks into results.json."""
+def results(paper: Paper, sizes: Sequence[int] | None = None, n: int = N) -> None:
+    """Evaluate everyone on the same tasks into results.json. sizes: default the paper's."""
     path = _home(paper, "") / "results.json"
     records = json.loads(path.read_text()) if path.exists() else []
     done = {(r["policy"], r["size"]) for r in records}
@@ -66,7 +80,7 @@ def results(paper: Paper, sizes: Sequence[int] = SIZES, n: int = N) -> None:
     runs = [str(_home(paper, f"{kind}-{seed}")) for kind in ("trained", "sft-oracle") for seed in SEEDS]
     for name in [*everyone, *(run for run in runs if Path(run, "policy").is_dir())]:
         label = name.rsplit("/", 1)[-1]
-        missing = [size for size in sizes if (label, size) not in done]
+        missing = [size for size in sizes or paper.record_sizes if (label, size) not in done]
         who = contenders.contender(paper, name) if missing else None
         for size in missing:
             [result] = evaluation.evaluate(paper, who.policy, [size], n, EVALUATION_SEED, who.episode)
@@ -82,20 +96,21 @@ def _home(paper: Paper, part: str):
 def main() -> None:
     parser = argparse.ArgumentParser(description="Make the recorded runs of a paper in data/runs.")
     parser.add_argument("paper", choices=papers.NAMES)
-    parser.add_argument("--only", help="one part: warmstart, trained-S, sft-oracle-S or results (default: what is missing)")
-    parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="sizes of results.json, comma-separated")
+    parser.add_argument("--only", help="one part: warmstart, trained-S, sft-oracle-S, BASELINE-0 or results (default: all)")
+    parser.add_argument("--sizes", help="sizes of results.json, comma-separated")
     args = parser.parse_args()
     paper = papers.get(args.paper)
     torch.set_num_threads(1)
     parts = {"warmstart": warmstart}
     for kind, make in (("trained", trained), ("sft-oracle", sft_oracle)):
         parts |= {f"{kind}-{seed}": partial(make, seed=seed) for seed in SEEDS}
+    parts |= {f"{name}-0": partial(baseline, name=name) for name in paper.learned}
     for name, make in parts.items():
         if args.only in (None, name) and not (_home(paper, name) / "policy").is_dir():
             make(paper)
             print(f"{name}: done", flush=True)
     if args.only in (None, "results"):
-        results(paper, [int(size) for size in args.sizes.split(",")])
+        results(paper, [int(size) for size in args.sizes.split(",")] if args.sizes else None)
 
 
 if __name__ == "__main__":

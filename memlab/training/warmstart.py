@@ -30,15 +30,20 @@ def finetune(
     batch_size: int = 64,
     learning_rate: float = 5e-4,
     seed: int = 0,
+    sizes=None,
+    episode=None,
+    right: bool = False,
 ) -> list[dict]:
-    """Train `model` in place on the rows of `tasks` episodes of the paper's training sizes, played by `rule`.
+    """Train `model` in place on the rows of `tasks` episodes, played by `rule`.
 
+    sizes: of the tasks (default: the paper's training sizes). episode: the paper's own loop unless a baseline's is given.
+    right: keep only trajectories that were rewarded with 1.
     Loss on what the rule wrote, none on prompts and observations. Returns TRL's log (step, loss). Saves nothing but TRL's own
     working files in `out`.
     """
     import trl
 
-    rows = format_rows(paper, rule, tokenizer, tasks, seed)
+    rows = format_rows(paper, rule, tokenizer, tasks, seed, sizes, episode, right)
     examples = {
         "input_ids": [r.ids for r in rows],
         "labels": [

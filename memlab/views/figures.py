@@ -82,22 +82,28 @@ def show(fig: Figure, alt: str, caption: str | None = None) -> None:
 
 
 @matplotlib.rc_context(STYLE)
-def accuracy_vs_size(results: Sequence[Mapping[str, Any]], trained: tuple[float, float] | None = None) -> Figure:
-    """Accuracy against document length, one line per policy, with 95 % intervals.
+def accuracy_vs_size(
+    results: Sequence[Mapping[str, Any]],
+    trained: tuple[float, float] | None = None,
+    size: str = "document length (sections)",
+    share: str = "accuracy",
+    title: str = "Accuracy against document length",
+) -> Figure:
+    """Accuracy against size, one line per policy, with 95 % intervals.
 
-    results: one mapping per policy and length with `policy`, `size` (sections), `accuracy`, `ci95` ([low, high]).
-    trained: the range of lengths seen in training, shaded.
+    results: one mapping per policy and size with `policy`, `size`, `accuracy`, `ci95` ([low, high]).
+    trained: the range of sizes seen in training, shaded. size, share: what the axes say.
     """
     fig = Figure(figsize=(7.2, 4.4))
     ax = fig.subplots()
     if trained:
-        ax.axvspan(trained[0] / 1.12, trained[1] * 1.12, color="#f0f0f0", zorder=0, label="trained on these lengths")
+        ax.axvspan(trained[0] / 1.12, trained[1] * 1.12, color="#f0f0f0", zorder=0, label="trained on these sizes")
     for i, (name, rows) in enumerate(_by_policy(results, "size").items()):
         accuracy, low, high = _intervals(rows)
         _series(ax, i, name, [r["size"] for r in rows], accuracy, low, high)
-    _sections_axis(ax, [r["size"] for r in results])
-    _share_axis(ax, "accuracy")
-    return _finish(fig, ax, "Accuracy against document length")
+    _size_axis(ax, [r["size"] for r in results], size)
+    _share_axis(ax, share)
+    return _finish(fig, ax, title)
 
 
 @matplotlib.rc_context(STYLE)
@@ -143,11 +149,11 @@ def accuracy_by_position(results: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 @matplotlib.rc_context(STYLE)
-def tokens_vs_size(results: Sequence[Mapping[str, Any]]) -> Figure:
-    """What a longer document costs: tokens processed in all, and the largest single context, a panel each, log-log.
+def tokens_vs_size(results: Sequence[Mapping[str, Any]], size: str = "document length (sections)") -> Figure:
+    """What a larger task costs: tokens processed in all, and the largest single context, a panel each, log-log.
 
     results: one mapping per policy and length with `policy`, `size`, `total_tokens`, `peak_context_tokens` (means
-        per document, as `memlab.evaluation.summary` gives them).
+        per task, as `memlab.evaluation.summary` gives them).
     """
     fig = Figure(figsize=(9.6, 4.6))
     fig.get_layout_engine().set(wspace=0.06)
@@ -157,7 +163,7 @@ def tokens_vs_size(results: Sequence[Mapping[str, Any]]) -> Figure:
     for ax, (key, label, title) in zip(axes, panels, strict=True):
         for i, (name, rows) in enumerate(_by_policy(results, "size").items()):
             _series(ax, i, name, [r["size"] for r in rows], [r[key] for r in rows])
-        _sections_axis(ax, [r["size"] for r in results])
+        _size_axis(ax, [r["size"] for r in results], size)
         ax.set_yscale("log")
         ax.yaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
@@ -261,12 +267,12 @@ def _series(ax: Axes, i: int, name: str, x, y, low=None, high=None, ribbon: bool
         ax.errorbar(x, y, yerr=bars, capsize=3, elinewidth=1.1, **look)
 
 
-def _sections_axis(ax: Axes, sizes: Sequence[float]) -> None:
+def _size_axis(ax: Axes, sizes: Sequence[float], label: str) -> None:
     sizes = sorted(set(sizes))
     ax.set_xscale("log", base=2)
     ax.set_xticks(sizes, [f"{s:g}" for s in sizes])
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_xlabel("document length (sections)")
+    ax.set_xlabel(label)
 
 
 def _share_axis(ax: Axes, label: str) -> None:

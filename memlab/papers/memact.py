@@ -1,0 +1,228 @@
+"""MemAct (arXiv 2510.12635): the history is append-only until the policy edits it, by a tool call of its own.
+
+At every turn the policy makes one call. Search results are appended to the context as records, each addressed by an id. The one
+memory tool writes a note and deletes records, in one call (sections 3.1 and 3.2 of the paper):
+
+    context     questions : where does the pet of mira live ? call : search mira <end> record 17 : mira adopted rex . [...] call :
+    completion  prune mira adopted rex . drop 17
+    context     questions : where does the pet of mira live ? call : prune mira adopted rex . drop 17 <end> record 4 : done call :
+
+Kept exactly: one call that writes and deletes; the call itself stays as a record, which can be deleted later; ids that cannot be
+guessed; a hard limit of the history; +1 if all answers are right, -0.1 if a limit is broken or a call cannot be parsed, else 0;
+after every edit the context is encoded anew and a new training row begins (DCPO, section 3.3): each row has its trajectory's advantage,
+whose mean is taken over trajectories; a warm start, since editing is voluntary here; training on at most 3 questions.
+Simplified: an agenda shows `shown` of the questions at a time, and answered ones leave the context with their answer, which is an
+edit too; calls begin with a word, not JSON; a note is facts, not four headed parts; the history is counted in words.
+Dropped: division by the group's deviation, sampling a fixed number of segments a step, the language-model judge (exact match).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from functools import partial
+from typing import NamedTuple
+
+from memlab.episode import Ask, Episode, Outcome
+from memlab.memory import History, sentences
+from memlab.papers import Paper
+from memlab.papers.mem1 import EMPTY, answer, next_call, parse_answers, reply
+from memlab.papers.memagent import some_of
+from memlab.worlds.lookup import Lookup, Objectives, Search
+from memlab.worlds.scoring import exact_match, token_f1
+from memlab.worlds.sentences import parse, reason
+
+CALLS = ("search", "prune", "answer")
+CAP = 80  # words of the records; two questions that take two searches each come to 130
+MAX_TOKENS = 32  # of a completion: four facts and their ids, or two answers
+TURNS = 8  # a question
+FOUND = 48  # words that a search adds at most
+LIMIT_BROKEN = -0.1
+
+
+class Call(NamedTuple):
+    """A completion, read: one of CALLS or "", the words that follow it, and for a prune the ids to delete."""
+
+    name: str
+    argument: str
+    ids: tuple[int, ...] = ()
+
+
+def parse_call(text: str) -> Call:
+    """The first word names the call. Text that begins otherwise is no call. What is no number after "drop" is ignored."""
+    name, *words = text.split() or [""]
+    if name not in CALLS:
+        return Call("", text)
+    if name != "prune":
+        return Call(name, " ".join(words))
+    at = words.index("drop") if "drop" in words else len(words)
+    return Call(name, " ".join(words[:at]), tuple(int(w) for w in words[at + 1 :] if w.isascii() and w.isdigit()))
+
+
+class Context:
+    """What the policy sees: the open questions, then the records, each as it was written and answered.
+
+    Appended to until it is edited. `limit`: most words of the records; None: no limit, and nothing ever leaves, questions
+    and answers included.
+    """
+
+    def __init__(self, task: Objectives, limit: int | None):
+        self.history, self.limit = History(task.question), limit
+        self.texts: dict[int, str] = {}  # record id -> the record in the context
+        self.head = ""
+
+    def open(self, questions: tuple[str, ...], written: str) -> None:
+        """Put `questions` in place of those that `written` answered; without a limit, after them."""
+        asked = f"questions : {' '.join(questions)} call :"
+        if self.limit is None and self.head:
+            self.head = f"{self} {written} {asked}"
+            self.texts.clear()  # they are in the head now, and stay there
+        else:
+            self.head = asked
+
+    def add(self, turn: int, text: str, written: str, observation: str) -> None:
+        """A record: `text` in the event log; what was written and what came back in the context."""
+        item = self.history.add(turn, text)
+        self.texts[item] = f"{written} record {item} : {observation} call :"
+
+    def delete(self, turn: int, ids: Iterable[int]) -> None:
+        for item in self.history.delete(turn, ids):
+            self.texts.pop(item, None)
+
+    @property
+    def words(self) -> int:
+        return sum(len(text.split()) for text in self.texts.values())
+
+    @property
+    def nearly_full(self) -> bool:
+        """Whether one more search could break the limit."""
+        return self.limit is not None and self.words + FOUND > self.limit
+
+    def __str__(self) -> str:
+        return " ".join([self.head, *self.texts.values()])
+
+
+# Who decides what leaves the context: the policy, or a rule in its place.
+OWN_CHOICE, NOTHING_LEAVES, OLDEST_LEAVE, WHEN_FULL = "own choice", "nothing leaves", "oldest leave", "when full"
+
+
+def episode(task: Objectives, editing: str | int = OWN_CHOICE, shown: int = 2, cap: int = CAP) -> Episode:
+    """Call after call until every question is answered or a limit is broken: `cap` words of records, `TURNS` turns a question.
+
+    editing: OWN_CHOICE is MemAct. NOTHING_LEAVES is full context, which only the model's window limits. OLDEST_LEAVE is a sliding
+        window. WHEN_FULL, or a number of searches: then, and only then, the policy is made to prune; it chooses the note, and all
+        other records go.
+    """
+    context, search = Context(task, None if editing == NOTHING_LEAVES else cap), Search(task.documents)
+    answers: list[str] = []
+    agenda = task.questions[:shown]
+    context.open(agenda, "")
+    searches = prunes = 0
+    for turn in range(TURNS * len(task.questions)):
+        while editing == OLDEST_LEAVE and context.words > cap:
+            context.delete(turn - 1, [next(iter(context.texts))])
+        if context.limit is not None and context.words > cap:
+            break
+        due = context.nearly_full if editing == WHEN_FULL else isinstance(editing, int) and searches >= editing
+        forced = due and searches > 0
+        state = {
+            "task": task,
+            "open": agenda,
+            "records": dict(context.history.records),
+            "memory": "\n".join(context.history.records.values()),
+            "may prune": editing == OWN_CHOICE,
+            "must prune": forced,
+            "nearly full": context.nearly_full,
+        }
+        text = yield Ask(f"{context} prune" if forced else str(context), MAX_TOKENS, state)
+        whole = f"prune {text}" if forced else text
+        written, call = reply(whole, ended=len(text.split()) < MAX_TOKENS), parse_call(whole)
+        if call.name == "search" and len(context.history.records) < History.IDS:
+            found = search(" ".join(call.argument.split()[:1])) or EMPTY
+            context.add(turn, found, written, found)
+            searches += 1
+        elif call.name == "prune" and (forced or editing == OWN_CHOICE):
+            context.delete(turn, list(context.history.records) if forced else call.ids)
+            context.add(turn, call.argument or EMPTY, written, "done")
+            searches, prunes = 0, prunes + 1
+        elif call.name == "answer":
+            answers += parse_answers(call.argument, len(agenda))
+            agenda = task.questions[len(answers) : len(answers) + shown]
+            if not agenda:
+                break
+            context.open(agenda, written)
+        else:
+            break
+    complete = len(answers) == len(task.questions)
+    answers += [""] * (len(task.questions) - len(answers))
+    pairs = [(answer, (gold,)) for answer, gold in zip(answers, task.answers, strict=True)]
+    right, f1 = sum(exact_match(*pair) for pair in pairs), sum(token_f1(*pair) for pair in pairs) / len(pairs)
+    return Outcome(
+        reward=float(right == len(pairs)) if complete else LIMIT_BROKEN,
+        answer=" , ".join(answers),
+        metrics={"f1": f1, "right": right, "prunes": prunes, "broken": float(not complete)},
+        events=tuple(context.history.events),
+    )
+
+
+# ---------------------------------------------------------------- rules
+
+
+def random_valid(ask: Ask, rng: random.Random) -> str:
+    """Format without judgement: the next search or answer, but when the history is nearly full, and now and then before, a prune.
+
+    Where to look next and how to read are known; what to note and what to delete is chosen at random. The traces of the paper's
+    warm start were made so: by hints to prune that grow with the context.
+    """
+    seen, records = _facts(ask), list(ask.state["records"])
+    if ask.state["must prune"]:
+        return f"{some_of(seen, rng) or EMPTY} drop {' '.join(map(str, records))}"
+    if records and ask.state["may prune"] and rng.random() < (0.8 if ask.state["nearly full"] else 0.1):
+        drop = [item for item in records if rng.random() < 0.7] or [rng.choice(records)]
+        return f"prune {some_of(seen, rng) or EMPTY} drop {' '.join(map(str, drop))}"
+    return next_call(ask, seen, rng)
+
+
+def oracle(ask: Ask, rng: random.Random) -> str:
+    """Search for the first gold fact that the open questions lack; when that might not fit, note those in sight and drop all."""
+    seen, records = _facts(ask), list(ask.state["records"])
+    needed = [fact for asked in ask.state["open"] for fact in reason(asked, list(ask.state["task"].gold))]
+    note = " ".join(str(fact) for fact in needed if str(fact) in seen) or EMPTY
+    drop = " ".join(map(str, records))
+    if ask.state["must prune"]:
+        return f"{note} drop {drop}"
+    missing = next((fact for fact in needed if str(fact) not in seen), None)
+    if missing is None:
+        return answer(ask, seen)
+    stale = note == EMPTY and any(text != EMPTY for text in ask.state["records"].values())
+    if records and ask.state["may prune"] and (stale or ask.state["nearly full"]):
+        return f"prune {note} drop {drop}"
+    return f"search {missing.subject}"
+
+
+def _facts(ask: Ask) -> list[str]:
+    """The facts that the records state, each once."""
+    return [sentence for sentence in dict.fromkeys(sentences(ask.state["memory"])) if parse(sentence)]
+
+
+PAPER = Paper(
+    name="memact",
+    title="MemAct",
+    notebook="05",
+    world=Lookup(),
+    size_unit="questions",
+    episode=episode,
+    random_valid=random_valid,
+    oracle=oracle,
+    baselines={
+        "full-context": partial(episode, editing=NOTHING_LEAVES),
+        "sliding-window": partial(episode, editing=OLDEST_LEAVE),
+        "summarise-when-full": partial(episode, editing=WHEN_FULL),
+        **{f"prune-every-{n}": partial(episode, editing=n) for n in (1, 2, 3)},
+    },
+    learned=("full-context", "sliding-window", "summarise-when-full", "prune-every-1", "prune-every-2"),
+    warmstart={"tasks": 20000, "learning_rate": 2e-3, "right": True},  # as the paper's: right traces only
+    train_sizes=(1, 2, 3),
+    eval_sizes=(2, 4, 8),
+    record_sizes=(1, 2, 3, 4, 8, 12),
+)
