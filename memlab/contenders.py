@@ -33,12 +33,12 @@ class Contender:
 
 def names(paper: Paper) -> list[str]:
     """Every name that `contender` knows for `paper`; a directory with a saved policy is one as well."""
-    return ["untrained", *RECORDED, *RULES, *paper.baselines]
+    return ["untrained", *RECORDED, *RULES, *paper.baselines, *paper.ablations]
 
 
 def contender(paper: Paper, name: str, seed: int = 0, model: str = "tiny") -> Contender:
     """Who is called `name`. Models are greedy. "untrained" and baselines run `model`, which was never trained on the paper;
-    baselines that have to be `learned` run the weights that were recorded for them.
+    those that have to be learned run the weights that were recorded for them.
 
     Raises ValueError for an unknown name, FileNotFoundError for weights that are not there, ManifestError for altered ones.
     """
@@ -56,7 +56,7 @@ def contender(paper: Paper, name: str, seed: int = 0, model: str = "tiny") -> Co
 
 def weights_of(paper: Paper, name: str) -> str:
     """Where the weights of a recorded policy, or of a run's directory, are. Raises ValueError and FileNotFoundError."""
-    known = RECORDED | {baseline: f"{baseline}-0" for baseline in paper.learned}
+    known = RECORDED | paper.learned | {ablation: f"{ablation}-0" for ablation in paper.ablations}
     if name in known:
         recorded = RUNS / paper.name / known[name] / "policy"
         if not recorded.is_dir():

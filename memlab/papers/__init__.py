@@ -31,8 +31,10 @@ class Paper:
     episode: task -> Episode, the paper's loop.
     random_valid: writes the format with choices made at random: the warm start's data, never better than chance on purpose.
     oracle: reads the answer key; proves that the environment can be solved.
-    baselines: name -> (task -> Episode), contenders with another context. They run with the untrained model, except those in
-        `learned`: what they do in a turn has to be learned too, so they are warm-started and trained in their own episode.
+    baselines: name -> (task -> Episode), contenders with another context. They run with the untrained model.
+    learned: except these, whose turns have to be learned: name -> the recorded policy that they run with. NAME-0 is one that was
+        warm-started and trained in the baseline's own episode.
+    ablations: name -> what `memlab.training.train.train` is told otherwise; asked in the paper's own episode.
     warmstart: how the warm start differs from the defaults of `memlab.training.warmstart.finetune`.
     train_sizes: sizes of the training tasks.
     eval_sizes: sizes that `memlab eval` asks when it is not told which.
@@ -48,7 +50,8 @@ class Paper:
     random_valid: Rule
     oracle: Rule
     baselines: dict[str, Callable[[Any], Episode]] = field(default_factory=dict)
-    learned: tuple[str, ...] = ()
+    learned: dict[str, str] = field(default_factory=dict)
+    ablations: dict[str, dict[str, Any]] = field(default_factory=dict)
     warmstart: dict[str, Any] = field(default_factory=dict)
     train_sizes: tuple[int, ...] = (1, 2, 3, 4)
     eval_sizes: tuple[int, ...] = (4, 64)

@@ -33,7 +33,7 @@ from memlab.papers import Paper
 from memlab.papers.memagent import some_of
 from memlab.worlds.lookup import Lookup, Objectives, Search
 from memlab.worlds.scoring import exact_match, token_f1
-from memlab.worlds.sentences import PEOPLE, PETS, TWO_HOP_QUESTION, parse, reason, value_of
+from memlab.worlds.sentences import PEOPLE, PETS, TWO_HOP_QUESTION, parse, question, reason, value_of
 
 EMPTY = "nothing ."
 END = "<end>"  # how the tiny model's completions end: a context that is only appended to holds it
@@ -198,17 +198,33 @@ class Newest:
 
 
 def random_valid(ask: Ask, rng: random.Random) -> str:
-    """Format without judgement: up to three facts in sight, chosen at random, then a search, or the answer if they say it.
+    """Half judgement: it knows where to look next and how to read, and of what to keep it is sure half the time.
 
-    Where to look next and how to read are known; what to keep is not. Now and then it searches for any name in sight, or answers
-    too early, "nothing ." standing for what is not known.
+    The other half of its states are up to three facts in sight, chosen at random. Now and then it searches for any name in sight,
+    or answers too early, "nothing ." standing for what is not known. What imitates it is an agent that forgets, as the paper's
+    start is: a language model that was never trained on this task.
     """
     seen = _facts(ask)
-    return f"{some_of(seen, rng) or EMPTY} {next_call(ask, seen, rng)}"
+    state = some_of(seen, rng) if rng.random() < 0.5 else relevant(ask.state["open"], seen)
+    return f"{state or EMPTY} {next_call(ask, seen, rng)}"
+
+
+def relevant(questions: Sequence[str], seen: list[str]) -> str:
+    """Those of the facts `seen` that `questions` ask for, and first hops to them."""
+    known = {(fact.relation, fact.subject): fact for fact in map(parse, seen) if fact}
+    found = []
+    for asked in questions:
+        [name] = [word for word in asked.split() if word in NAMES]
+        pet = known.get(("pet", name))
+        if asked == TWO_HOP_QUESTION.format(name):
+            found += [pet, pet and known.get(("home", pet.value))]
+        else:
+            found += [fact for (relation, _), fact in known.items() if asked == question(relation, name) and fact.subject == name]
+    return " ".join(dict.fromkeys(str(fact) for fact in found if fact))
 
 
 def next_call(ask: Ask, seen: list[str], rng: random.Random) -> str:
-    """Answer if the facts `seen` say all that is asked, else search for a name that leads on: a question's, or its first hop's."""
+    """Answer if the facts `seen` say all that is asked, else search for a name that leads on: a question's, or a first hop's."""
     wanted = list(leads(ask.state["open"], seen))
     if not wanted or rng.random() < EARLY:
         return answer(ask, seen)
@@ -263,8 +279,9 @@ PAPER = Paper(
         "truncate": partial(episode, context=partial(Newest, budget=20)),  # as many words as a state holds
         "no-memory": partial(episode, context=partial(Newest, budget=0)),
     },
-    learned=("full-context", "truncate", "no-memory"),
-    warmstart={"tasks": 8000, "sizes": (1, 2, 2, 2), "learning_rate": 2e-3},  # a last agenda may have one question
+    learned={"full-context": "full-context-0", "truncate": "truncate-0", "no-memory": "trained-0"},
+    ablations={"format-penalty": {"episode": partial(episode, format_penalty=1.0)}},
+    warmstart={"tasks": 24000, "sizes": (1, 2, 2, 2), "learning_rate": 3e-3},  # a last agenda may have one question
     train_sizes=(2,),
     eval_sizes=(2, 8),
     record_sizes=(1, 2, 3, 4, 6, 8, 16),

@@ -9,8 +9,8 @@ memory tool writes a note and deletes records, in one call (sections 3.1 and 3.2
 
 Kept exactly: one call that writes and deletes; the call itself stays as a record, which can be deleted later; ids that cannot be
 guessed; a hard limit of the history; +1 if all answers are right, -0.1 if a limit is broken or a call cannot be parsed, else 0;
-after every edit the context is encoded anew and a new training row begins (DCPO, section 3.3): each row has its trajectory's advantage,
-whose mean is taken over trajectories; a warm start, since editing is voluntary here; training on at most 3 questions.
+after every edit the context is encoded anew and a new training row begins (DCPO, section 3.3): each row has its trajectory's
+advantage, whose mean is taken over trajectories; a warm start, since editing is voluntary here; training on at most 3 questions.
 Simplified: an agenda shows `shown` of the questions at a time, and answered ones leave the context with their answer, which is an
 edit too; calls begin with a word, not JSON; a note is facts, not four headed parts; the history is counted in words.
 Dropped: division by the group's deviation, sampling a fixed number of segments a step, the language-model judge (exact match).
@@ -23,10 +23,10 @@ from collections.abc import Iterable
 from functools import partial
 from typing import NamedTuple
 
-from memlab.episode import Ask, Episode, Outcome
+from memlab.episode import Ask, Episode, Outcome, Row, Trajectory
 from memlab.memory import History, sentences
 from memlab.papers import Paper
-from memlab.papers.mem1 import EMPTY, answer, next_call, parse_answers, reply
+from memlab.papers.mem1 import EMPTY, END, answer, next_call, parse_answers, reply
 from memlab.papers.memagent import some_of
 from memlab.worlds.lookup import Lookup, Objectives, Search
 from memlab.worlds.scoring import exact_match, token_f1
@@ -169,40 +169,97 @@ def episode(task: Objectives, editing: str | int = OWN_CHOICE, shown: int = 2, c
 
 
 def random_valid(ask: Ask, rng: random.Random) -> str:
-    """Format without judgement: the next search or answer, but when the history is nearly full, and now and then before, a prune.
+    """A fallible teacher. Where to look next and how to read are known; what to note and what to delete is right half the time.
 
-    Where to look next and how to read are known; what to note and what to delete is chosen at random. The traces of the paper's
-    warm start were made so: by hints to prune that grow with the context.
+    It prunes when the history is nearly full, and now and then before. The other half of the notes is up to three facts chosen at
+    random, and the other half of the deletions records chosen at random. The paper's warm start was made so: a strong model,
+    hints to prune that grow with the context, and right traces only.
     """
     seen, records = _facts(ask), list(ask.state["records"])
-    if ask.state["must prune"]:
-        return f"{some_of(seen, rng) or EMPTY} drop {' '.join(map(str, records))}"
-    if records and ask.state["may prune"] and rng.random() < (0.8 if ask.state["nearly full"] else 0.1):
+    due = 0.8 if ask.state["nearly full"] else 0.1
+    if not ask.state["must prune"] and not (records and ask.state["may prune"] and rng.random() < due):
+        return next_call(ask, seen, rng)
+    note, drop = _useful(ask, seen), records
+    if rng.random() < 0.5:
+        note = some_of(seen, rng) or EMPTY
+    if rng.random() < 0.5:
         drop = [item for item in records if rng.random() < 0.7] or [rng.choice(records)]
-        return f"prune {some_of(seen, rng) or EMPTY} drop {' '.join(map(str, drop))}"
-    return next_call(ask, seen, rng)
+    return f"{'' if ask.state['must prune'] else 'prune '}{note} drop {' '.join(map(str, drop))}"
 
 
 def oracle(ask: Ask, rng: random.Random) -> str:
-    """Search for the first gold fact that the open questions lack; when that might not fit, note those in sight and drop all."""
-    seen, records = _facts(ask), list(ask.state["records"])
-    needed = [fact for asked in ask.state["open"] for fact in reason(asked, list(ask.state["task"].gold))]
-    note = " ".join(str(fact) for fact in needed if str(fact) in seen) or EMPTY
-    drop = " ".join(map(str, records))
+    """Search for the first gold fact that the open questions lack. When that might not fit, or nothing in the history is of use,
+    note the facts that are, and delete all records.
+    """
+    seen, records = _facts(ask), ask.state["records"]
+    note = _useful(ask, seen)
+    edit = f"{note} drop {' '.join(map(str, records))}"
     if ask.state["must prune"]:
-        return f"{note} drop {drop}"
+        return edit
+    needed = [fact for asked in ask.state["open"] for fact in reason(asked, list(ask.state["task"].gold))]
     missing = next((fact for fact in needed if str(fact) not in seen), None)
     if missing is None:
         return answer(ask, seen)
-    stale = note == EMPTY and any(text != EMPTY for text in ask.state["records"].values())
+    stale = note == EMPTY and any(text != EMPTY for text in records.values())
     if records and ask.state["may prune"] and (stale or ask.state["nearly full"]):
-        return f"prune {note} drop {drop}"
+        return f"prune {edit}"
     return f"search {missing.subject}"
+
+
+def _useful(ask: Ask, seen: list[str]) -> str:
+    """Of the facts `seen`, those that the open questions need."""
+    needed = [str(fact) for asked in ask.state["open"] for fact in reason(asked, list(ask.state["task"].gold))]
+    return " ".join(fact for fact in needed if fact in seen) or EMPTY
 
 
 def _facts(ask: Ask) -> list[str]:
     """The facts that the records state, each once."""
     return [sentence for sentence in dict.fromkeys(sentences(ask.state["memory"])) if parse(sentence)]
+
+
+# ---------------------------------------------------------------- two ways to cut the rows wrong
+
+
+def stitched(trajectory: Trajectory, tokenizer) -> list[Row]:
+    """One row that is only ever appended to, as if nothing had been deleted.
+
+    What was sampled after an edit is trained in a context that still holds what the policy did not see. Every sampled token has
+    loss once, so nothing looks wrong but the probabilities.
+    """
+    answered, record, cue = tokenizer.convert_tokens_to_ids(["answer", "record", "call"])
+    first, *later = trajectory.rows
+    whole = Row(list(first.prompt_ids), list(first.completion_ids), list(first.mask), list(first.logprobs))
+    for row in later:
+        context = row.prompt_ids
+        begins = max((i for i, m in enumerate(whole.mask) if m and not (i and whole.mask[i - 1])), default=0)
+        if whole.completion_ids[begins] == answered:  # new questions, at the head of the context
+            fresh = context[: context.index(cue) + 2]
+        else:  # what came back for the prune, at its end
+            fresh = context[len(context) - 1 - context[::-1].index(record) :]
+        whole.completion_ids += fresh + row.completion_ids
+        whole.mask += [0] * len(fresh) + row.mask
+        whole.logprobs += [0.0] * len(fresh) + row.logprobs if row.logprobs else []
+    return [whole]
+
+
+def last_segment(trajectory: Trajectory, tokenizer) -> list[Row]:
+    """The rows, but the last one trains all calls that still stand in it: the released code does, the paper does not.
+
+    A call that survived an edit was sampled in another context, and has loss twice.
+    """
+    *earlier, last = trajectory.rows
+    start, stop = tokenizer.convert_tokens_to_ids(["call", END])
+    mask, writing = [], False
+    for i, token in enumerate(last.prompt_ids):
+        mask.append(int(writing))
+        if token == stop:
+            writing = False
+        elif i and last.prompt_ids[i - 1] == start:  # after "call :"
+            writing = stop in last.prompt_ids[i:]
+    head = mask.index(1) if 1 in mask else len(mask)
+    more = last.prompt_ids[head:]
+    logprobs = [0.0] * len(more) + last.logprobs if last.logprobs else []
+    return [*earlier, Row(last.prompt_ids[:head], more + last.completion_ids, mask[head:] + last.mask, logprobs)]
 
 
 PAPER = Paper(
@@ -218,10 +275,18 @@ PAPER = Paper(
         "full-context": partial(episode, editing=NOTHING_LEAVES),
         "sliding-window": partial(episode, editing=OLDEST_LEAVE),
         "summarise-when-full": partial(episode, editing=WHEN_FULL),
-        **{f"prune-every-{n}": partial(episode, editing=n) for n in (1, 2, 3)},
+        "prune-every-1": partial(episode, editing=1),
+        "prune-every-2": partial(episode, editing=2),
     },
-    learned=("full-context", "sliding-window", "summarise-when-full", "prune-every-1", "prune-every-2"),
-    warmstart={"tasks": 20000, "learning_rate": 2e-3, "right": True},  # as the paper's: right traces only
+    learned={
+        "full-context": "full-context-0",
+        "sliding-window": "sliding-window-0",
+        "summarise-when-full": "summarise-when-full-0",
+        "prune-every-1": "prune-every-1-0",
+        "prune-every-2": "prune-every-1-0",
+    },
+    ablations={"stitched": {"rows": stitched}, "last-segment": {"rows": last_segment}},
+    warmstart={"tasks": 60000, "sizes": (1, 2, 2, 3), "learning_rate": 3e-3, "right": True},  # as the paper's: right traces only
     train_sizes=(1, 2, 3),
     eval_sizes=(2, 4, 8),
     record_sizes=(1, 2, 3, 4, 8, 12),

@@ -4,6 +4,7 @@
     trained-S/           GRPO, one training seed S each: run.json, log.jsonl, policy
     sft-oracle-S/policy  supervised imitation of the oracle, on as many questions as one GRPO run is asked, one seed S each
     BASELINE-0/          a baseline whose turns have to be learned: its own warm start, then GRPO in its own episode
+    ABLATION-0/          GRPO from the paper's warm start, with one thing otherwise
     results.json         every contender on the same tasks, one record as `memlab eval --json` prints it
 
 What is there already is kept, so that the parts can be made one by one (--only) and a killed run goes on.
@@ -56,6 +57,12 @@ def baseline(paper: Paper, name: str) -> None:
     _train(paper, *_warm(paper, episode), 0, _home(paper, f"{name}-0"), episode=episode)
 
 
+def ablation(paper: Paper, name: str) -> None:
+    """The paper's start, and one thing otherwise."""
+    model, tokenizer = pretrained.load(_home(paper, "warmstart") / "policy")
+    _train(paper, model, tokenizer, 0, _home(paper, f"{name}-0"), **paper.ablations[name])
+
+
 def _train(paper: Paper, model, tokenizer, seed: int, out: Path, **kwargs) -> None:
     train(paper, model, tokenizer, settings_of(presets.get("cpu"), seed), out, resume=(out / "run.json").exists(), **kwargs)
     shutil.rmtree(out / "checkpoints")
@@ -76,7 +83,7 @@ def results(paper: Paper, sizes: Sequence[int] | None = None, n: int = N) -> Non
     path = _home(paper, "") / "results.json"
     records = json.loads(path.read_text()) if path.exists() else []
     done = {(r["policy"], r["size"]) for r in records}
-    everyone = ["random", "oracle", "untrained", "warmstart", *paper.baselines]
+    everyone = ["random", "oracle", "untrained", "warmstart", *paper.baselines, *paper.ablations]
     runs = [str(_home(paper, f"{kind}-{seed}")) for kind in ("trained", "sft-oracle") for seed in SEEDS]
     for name in [*everyone, *(run for run in runs if Path(run, "policy").is_dir())]:
         label = name.rsplit("/", 1)[-1]
@@ -104,7 +111,8 @@ def main() -> None:
     parts = {"warmstart": warmstart}
     for kind, make in (("trained", trained), ("sft-oracle", sft_oracle)):
         parts |= {f"{kind}-{seed}": partial(make, seed=seed) for seed in SEEDS}
-    parts |= {f"{name}-0": partial(baseline, name=name) for name in paper.learned}
+    parts |= {f"{name}-0": partial(baseline, name=name) for name, policy in paper.learned.items() if policy == f"{name}-0"}
+    parts |= {f"{name}-0": partial(ablation, name=name) for name in paper.ablations}
     for name, make in parts.items():
         if args.only in (None, name) and not (_home(paper, name) / "policy").is_dir():
             make(paper)

@@ -19,6 +19,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -66,11 +67,13 @@ def train(
     episode=None,
     on_step: Callable[[dict], None] | None = None,
     sampler: Callable | None = None,
+    rows: Callable | None = None,
 ) -> Path:
     """Train `model` in place on `paper`. Returns the path of the saved policy.
 
     resume: go on from the newest complete checkpoint in `out`; the result is that of an unbroken run (CPU, same versions).
     on_step: called with each log record. sampler: (trainer, tokenizer, temperature) -> Policy (default: ModelPolicy).
+    rows: (trajectory, tokenizer) -> its training rows, for ablations of the cut rule (default: `trajectory.rows`).
     Raises NoSignal, FileExistsError (a run is there already), FileNotFoundError (none is there to resume), ValueError (it was
     started otherwise), ManifestError (altered files, by name), OSError (the disk is full; what was there is kept).
     """
@@ -88,7 +91,7 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     _write_json(out / "run.json", run | {"ended": None})
-    rollout = Rollout(paper, tokenizer, settings, world, episode, sampler)
+    rollout = Rollout(paper, tokenizer, settings, world, episode, sampler, rows)
     log = RunLog(out / "log.jsonl", on_step)
     done = int(checkpoint.name.split("-")[1]) if checkpoint else 0
     kept = log.keep_until(done)
@@ -160,8 +163,9 @@ def model_policy(trainer, tokenizer, temperature: float) -> ModelPolicy:
 class Rollout:
     """Plays the episodes of one step. A task depends on (seed, index), a sample on (seed, step): nothing depends on the past."""
 
-    def __init__(self, paper: Paper, tokenizer, settings: GRPOSettings, world=None, episode=None, sampler=None):
+    def __init__(self, paper: Paper, tokenizer, settings: GRPOSettings, world=None, episode=None, sampler=None, rows=None):
         self.paper, self.tokenizer, self.settings, self.sampler = paper, tokenizer, settings, sampler or model_policy
+        self.rows = rows
         self.world, self.episode = world or paper.world, episode or paper.episode
         self.stats: dict[str, float] = {}
         self.flat_steps, self.ended, self.no_signal = 0, "", ""
@@ -178,6 +182,8 @@ class Rollout:
         policy.reseed(random.Random(f"sampling/{self.settings.seed}/{step}/{rank}").getrandbits(63))
         tasks = [self.task(entry["index"]) for entry in inputs]
         trajectories = play([self.episode(t) for t in tasks], policy, tasks)
+        if self.rows:
+            trajectories = [replace(t, rows=self.rows(t, self.tokenizer)) for t in trajectories]
         turns = [turn for t in trajectories for turn in t.turns]
         self.stats = {
             "rows_per_trajectory": sum(len(t.rows) for t in trajectories) / len(trajectories),

@@ -382,7 +382,7 @@ print(table([{k: r[k] for k in ("step", "reward", "rows_per_trajectory", "entrop
 # %% [markdown]
 # ## 6. Nine contenders, the same questions
 #
-# `full-context`, `truncate` and `no-memory` were warm-started and trained in their own episodes. `sft-oracle` imitates perfect traces of as many
+# `full-context` and `truncate` were warm-started and trained in their own episodes; `no-memory` is a trained policy whose state is thrown away. `sft-oracle` imitates perfect traces of as many
 # questions as the RL run was asked, three times over, from the same warm start.
 
 # %%
@@ -499,7 +499,7 @@ for size in sorted({r["size"] for r in stored}):
         share = [r["right"] / size for r in at_size if r["policy"].startswith(kind)]
         mean, lo, hi = evaluation.across_seeds(share)
         row |= {f"{kind}, mean of {len(share)}": f"{mean:.3f} ({lo:.3f}-{hi:.3f})", f"{kind}, worst": min(share)}
-    others = ("warmstart", "full-context", "truncate", "no-memory", "format-penalty-0")
+    others = ("warmstart", "full-context", "truncate", "no-memory", "format-penalty")
     five.append(row | {r["policy"]: r["right"] / size for r in at_size if r["policy"] in others})
 table(five, caption="Recorded runs: share of right answers; in brackets the 95 % t interval over training seeds")
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from memlab.worlds.lookup import Search
 from memlab.worlds.real import hotpotqa
-from memlab.worlds.real.hotpotqa import HotpotQA, load, official, parse
+from memlab.worlds.real.hotpotqa import Composed, HotpotQA, load, official, parse
 
 FIXTURE = Path(__file__).parents[1] / "data" / "hotpotqa_invented.json"
 RAW = json.loads(FIXTURE.read_text(encoding="utf-8"))
@@ -176,3 +177,18 @@ def test_a_file_cut_short_is_named(tmp_path):
     file.write_text("{}")
     with pytest.raises(ValueError, match="non-empty JSON list"):
         load(file)
+
+
+@pytest.mark.parametrize("path", WORLDS)
+def test_composed_questions_can_be_searched_for(path):
+    world = Composed(path=path)
+    rng = random.Random(3)
+    for size in (1, 2, min(8, len(world.records))):
+        task = world.make(rng, size)
+        assert len(set(task.questions)) == len(task.answers) == size
+        assert all(sum(sentence in document for document in task.documents) >= 1 for sentence in task.gold)
+        assert len(set(task.documents)) == len(task.documents) >= 2 * size
+        titles = [document.split("\n")[0] for document in task.documents]
+        assert all(Search(task.documents)(title).startswith(title) for title in titles[:3] if titles.count(title) == 1)
+    with pytest.raises(ValueError, match="each is asked once"):
+        world.make(rng, len(world.records) + 1)

@@ -257,6 +257,33 @@ def test_a_row_ends_where_the_context_is_edited(tokenizer, texts):
     assert len(t.rows) == 1 + edits
 
 
+def test_the_two_ablations_of_the_cut_rule(tokenizer):
+    """stitched: every sampled token once, in a context that was never seen; last_segment: surviving calls a second time."""
+    a, b = IDS[:2]
+    texts = ["search mira", "search tom", f"prune tom adopted max . drop {a}", "search max", "answer rex , oslo", "answer rome"]
+    told = iter(texts)
+    [t] = play([episode(TASK)], ScriptedPolicy(lambda ask, rng: next(told), tokenizer), [TASK])
+    assert len(t.rows) == 3
+    written = [f"{text} <end>" for text in texts]
+
+    def trained(row):
+        return tokenizer.decode([i for i, m in zip(row.completion_ids, row.mask, strict=True) if m])
+
+    [whole] = memact.stitched(t, tokenizer)
+    assert trained(whole) == " ".join(written)
+    assert tokenizer.decode(whole.ids) == (
+        f"{BEGINNING} {written[0]} record {a} : mira adopted rex . call : {written[1]} record {b} : tom adopted max . call : "
+        f"{written[2]} record {IDS[2]} : done call : {written[3]} record {IDS[3]} : tom adopted max . max lives in oslo . "
+        f"luna lives in rome . call : {written[4]} questions : where does luna live ? call : {written[5]}"
+    )
+    *same, last = memact.last_segment(t, tokenizer)
+    assert same == t.rows[:-1] and last.ids == t.rows[-1].ids and len(last.mask) == len(last.completion_ids)
+    assert trained(last) == " ".join([written[1], *written[2:4], written[5]]), "the search that survived, the prune, and so on"
+    assert trained(t.rows[-1]) == written[5]
+    one = played(memact.oracle, tokenizer, 1, 1)[0]
+    assert memact.stitched(one, tokenizer) == one.rows == memact.last_segment(one, tokenizer)
+
+
 ANY = st.text(max_size=60) | st.lists(
     st.sampled_from([*"search prune answer drop mira rex luna . , : <end> <pad>".split(), "\n", *map(str, IDS[:6])]), max_size=40
 ).map(" ".join)

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from memlab.worlds import Task
+from memlab.worlds.lookup import Objectives
 
 HUB = ("hotpotqa/hotpot_qa", "distractor")
 COMMAND = "python -m memlab.worlds.real.hotpotqa --download data/real && export MEMLAB_DATA=data/real"
@@ -207,6 +208,38 @@ class HotpotQA:
                 yield self.pool[i]
             if len(used) == foreign:
                 used.clear()
+
+
+class Composed:
+    """HotpotQA questions composed N at a time over their own paragraphs, to be searched: MEM1's and MemAct's real task.
+
+    `make(rng, size)` draws `size` different questions. The documents are all of their paragraphs, shuffled: ten for each
+    question, eight of them distractors that look relevant. records, yes_no: as for `HotpotQA`.
+    """
+
+    name = "hotpotqa"
+
+    def __init__(self, records: Sequence[Record] | None = None, *, path: str | os.PathLike | None = None, yes_no: bool = False):
+        records = list(load(path) if records is None else records)
+        self.records = [r for r in records if yes_no or r.answer.lower() not in ("yes", "no")]
+        self.source = ", ".join(sorted({r.source for r in records}))
+
+    def __repr__(self) -> str:
+        return f"Composed({len(self.records)} questions from {self.source})"
+
+    def make(self, rng: random.Random, size: int) -> Objectives:
+        """Raises ValueError unless there are `size` questions."""
+        if not 1 <= size <= len(self.records):
+            raise ValueError(f"a task asks 1 to {len(self.records)} questions, not {size}: each is asked once")
+        asked = rng.sample(self.records, size)
+        paragraphs = list({p.title: p for r in asked for p in r.context if any(p.sentences)}.values())
+        by_title = {p.title: p for p in paragraphs}
+        return Objectives(
+            questions=tuple(r.question for r in asked),
+            answers=tuple(r.answer for r in asked),
+            documents=tuple(_text(p, range(len(p.sentences))) for p in rng.sample(paragraphs, len(paragraphs))),
+            gold=tuple(by_title[title].sentences[i] for r in asked for title, i in r.supporting),
+        )
 
 
 def _gold(record: Record) -> list[tuple[Paragraph, list[int]]]:
