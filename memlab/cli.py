@@ -101,7 +101,7 @@ def train(
         from memlab.training import train as training
 
         lab.use_threads()
-        settings, out = training.settings_of(dial, seed, steps), out or Path("runs") / f"{paper}-{seed}"
+        settings, out = training.settings_of(dial, seed, steps, papers.get(paper)), out or Path("runs") / f"{paper}-{seed}"
         source = "tiny" if start == "untrained" else contenders.weights_of(papers.get(paper), start)
         begin = partial(training.train, papers.get(paper), *pretrained.load(source), settings, out)
     print(f"{title}, {settings.steps} steps of {settings.tasks} x {settings.group} rollouts, seed {seed}, into {out}")
@@ -125,7 +125,7 @@ def evaluate(
         typer.Option(help="untrained, warmstart, trained, sft-oracle, random, oracle, a baseline of the paper, or a path"),
     ] = "trained",
     sizes: Annotated[
-        str, typer.Option(help="sizes of the tasks, comma-separated; memagent: sections (default 4,64), mem1: questions (2,8)")
+        str, typer.Option(help="task sizes, comma-separated: sections (memagent: 4,64), questions (mem1: 2,8; memact: 2,4,8)")
     ] = "",
     n: Annotated[int, typer.Option("-n", help="tasks of each size")] = 200,
     seed: Annotated[int, typer.Option(help="seed of the tasks: any number; policies with the same seed get the same tasks")] = 0,

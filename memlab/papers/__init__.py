@@ -36,7 +36,7 @@ class Paper:
         warm-started and trained in the baseline's own episode.
     ablations: name -> what `memlab.training.train.train` is told otherwise; asked in the paper's own episode.
     warmstart: how the warm start differs from the defaults of `memlab.training.warmstart.finetune`.
-    train_sizes: sizes of the training tasks.
+    train_sizes: sizes of the training tasks. tasks_per_step, train_steps: at most so many, where one task takes many turns.
     eval_sizes: sizes that `memlab eval` asks when it is not told which.
     record_sizes: sizes of the recorded results.
     """
@@ -54,6 +54,8 @@ class Paper:
     ablations: dict[str, dict[str, Any]] = field(default_factory=dict)
     warmstart: dict[str, Any] = field(default_factory=dict)
     train_sizes: tuple[int, ...] = (1, 2, 3, 4)
+    tasks_per_step: int = 64
+    train_steps: int = 300
     eval_sizes: tuple[int, ...] = (4, 64)
     record_sizes: tuple[int, ...] = (1, 4, 16, 64, 256)
 

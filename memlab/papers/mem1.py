@@ -39,7 +39,7 @@ EMPTY = "nothing ."
 END = "<end>"  # how the tiny model's completions end: a context that is only appended to holds it
 NAMES = frozenset(PEOPLE + PETS)  # what can be searched for
 TURNS = 4  # a question; the paper allows 6 turns for up to 4 questions, and 20 for more
-EARLY, ASTRAY = 0.05, 0.1  # how often the random rule answers too early, and searches for a name that leads nowhere
+EARLY, ASTRAY = 0.03, 0.05  # how often the random rule answers too early, and searches for a name that leads nowhere
 
 
 def prompt(questions: tuple[str, ...], state: str, results: str) -> str:
@@ -224,14 +224,14 @@ def relevant(questions: Sequence[str], seen: list[str]) -> str:
 
 
 def next_call(ask: Ask, seen: list[str], rng: random.Random) -> str:
-    """Answer if the facts `seen` say all that is asked, else search for a name that leads on: a question's, or a first hop's."""
+    """Answer if the facts `seen` say all that is asked, else search for what leads on with the first question that is open."""
     wanted = list(leads(ask.state["open"], seen))
     if not wanted or rng.random() < EARLY:
         return answer(ask, seen)
     if rng.random() < ASTRAY:
         words = " ".join([*ask.state["open"], *seen]).split()
-        wanted = [name for name in dict.fromkeys(words) if name in NAMES]
-    return f"search {rng.choice(wanted)}"
+        return f"search {rng.choice([name for name in dict.fromkeys(words) if name in NAMES])}"
+    return f"search {wanted[0]}"
 
 
 def leads(questions: Sequence[str], seen: list[str]) -> Iterator[str]:
@@ -281,8 +281,10 @@ PAPER = Paper(
     },
     learned={"full-context": "full-context-0", "truncate": "truncate-0", "no-memory": "trained-0"},
     ablations={"format-penalty": {"episode": partial(episode, format_penalty=1.0)}},
-    warmstart={"tasks": 24000, "sizes": (1, 2, 2, 2), "learning_rate": 3e-3},  # a last agenda may have one question
+    # right traces only, as MemAct's; a last agenda may have one question
+    warmstart={"tasks": 32000, "sizes": (1, 2, 2, 2), "learning_rate": 3e-3, "right": True},
     train_sizes=(2,),
+    train_steps=200,
     eval_sizes=(2, 8),
     record_sizes=(1, 2, 3, 4, 6, 8, 16),
 )

@@ -86,7 +86,7 @@ def settings_of(paper: Paper, model: str, preset, seed: int, steps: int | None, 
     if model == "tiny":
         from memlab.training import train  # imports transformers: the backend is decided by now
 
-        return train.settings_of(preset, seed, steps)
+        return train.settings_of(preset, seed, steps, paper)
     steps = steps or preset.train_steps
     tasks, group = preset.tasks_per_step, preset.group_size
     recipe = RECIPES[paper.name]

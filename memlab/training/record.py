@@ -64,13 +64,14 @@ def ablation(paper: Paper, name: str) -> None:
 
 
 def _train(paper: Paper, model, tokenizer, seed: int, out: Path, **kwargs) -> None:
-    train(paper, model, tokenizer, settings_of(presets.get("cpu"), seed), out, resume=(out / "run.json").exists(), **kwargs)
+    settings = settings_of(presets.get("cpu"), seed, paper=paper)
+    train(paper, model, tokenizer, settings, out, resume=(out / "run.json").exists(), **kwargs)
     shutil.rmtree(out / "checkpoints")
 
 
 def sft_oracle(paper: Paper, seed: int) -> None:
     """Imitation of the oracle, from the same start, on as many questions as one GRPO run is asked."""
-    settings = settings_of(presets.get("cpu"), seed)
+    settings = settings_of(presets.get("cpu"), seed, paper=paper)
     model, tokenizer = pretrained.load(_home(paper, "warmstart") / "policy")
     with tempfile.TemporaryDirectory() as work:
         tasks = settings.steps * settings.tasks

@@ -38,11 +38,11 @@ from memlab.training.grpo import GRPOSettings, grpo_config, make_segment_trainer
 PATIENCE = 25  # steps in a row without any reward spread, after which a run has nothing to learn from
 
 
-def settings_of(preset: Preset, seed: int, steps: int | None = None) -> GRPOSettings:
-    """The settings of one run at `preset`. steps: instead of the preset's."""
+def settings_of(preset: Preset, seed: int, steps: int | None = None, paper: Paper | None = None) -> GRPOSettings:
+    """The settings of one run at `preset`. steps: instead of the preset's. paper: one whose tasks take many turns asks for less."""
     return GRPOSettings(
-        steps=steps or preset.train_steps,
-        tasks=preset.tasks_per_step,
+        steps=steps or min(preset.train_steps, paper.train_steps if paper else preset.train_steps),
+        tasks=min(preset.tasks_per_step, paper.tasks_per_step if paper else preset.tasks_per_step),
         group=preset.group_size,
         learning_rate=1e-3,
         schedule="linear",  # to 0: the last steps settle what greedy play will do

@@ -84,8 +84,9 @@ def test_who_never_edits_breaks_the_limit(tokenizer):
     assert mean(o.reward for o in outcomes) < 0 and all(o.metrics["prunes"] == 0 for o in outcomes)
 
 
-def test_random_editing_is_far_below(tokenizer):
-    assert mean(t.reward for t in played(memact.random_valid, tokenizer, 3, 200)) < 0.2
+def test_half_random_editing_is_far_below(tokenizer):
+    assert mean(t.reward == 1.0 for t in played(memact.random_valid, tokenizer, 3, 200)) < 0.6
+    assert mean(t.reward == 1.0 for t in played(memact.random_valid, tokenizer, 8, 50)) < 0.2
 
 
 def test_rules_in_place_of_the_choice(tokenizer):
