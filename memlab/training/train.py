@@ -39,7 +39,7 @@ PATIENCE = 25  # steps in a row without any reward spread, after which a run has
 
 
 def settings_of(preset: Preset, seed: int, steps: int | None = None, paper: Paper | None = None) -> GRPOSettings:
-    """The settings of one run at `preset`. steps: instead of the preset's. paper: one whose tasks take many turns asks for less."""
+    """The settings of one run at `preset`. steps: instead of the preset's. paper: with long tasks it asks for less."""
     return GRPOSettings(
         steps=steps or min(preset.train_steps, paper.train_steps if paper else preset.train_steps),
         tasks=min(preset.tasks_per_step, paper.tasks_per_step if paper else preset.tasks_per_step),

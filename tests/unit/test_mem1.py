@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from memlab import cli, evaluation, papers
+from memlab import cli, contenders, evaluation, papers
 from memlab.papers import mem1
 from memlab.papers.mem1 import EMPTY, Action, episode, parse_action, parse_answers
 from memlab.policies import pretrained
@@ -276,3 +276,16 @@ def test_eval_from_the_command_line():
     assert (record["paper"], record["world"], record["model"]) == ("mem1", "lookup", None)
     assert [(r["size"], r["accuracy"]) for r in record["results"]] == [(2, 1.0), (4, 1.0)]
     assert "memagent, mem1" in CliRunner().invoke(cli.app, ["eval", "--help"]).output
+
+
+def test_baselines_that_must_be_learned_run_recorded_weights(monkeypatch, tmp_path):
+    monkeypatch.setattr(contenders, "RUNS", tmp_path)
+    for name, recorded in {**PAPER.learned, "format-penalty": "format-penalty-0"}.items():
+        with pytest.raises(FileNotFoundError, match=f"record mem1 --only {recorded}"):
+            contenders.contender(PAPER, name)
+        (tmp_path / "mem1" / recorded).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mem1" / recorded / "policy").symlink_to(pretrained.TINY)
+        who = contenders.contender(PAPER, name)
+        assert who.model.endswith(f"mem1/{recorded}/policy")
+        assert who.episode is PAPER.baselines.get(name, PAPER.episode), "an ablation is asked in the paper's own episode"
+        (tmp_path / "mem1" / recorded / "policy").unlink()

@@ -15,11 +15,13 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
+from memlab import presets
 from memlab.episode import Ask, Outcome
 from memlab.manifest import ManifestError
 from memlab.policies import pretrained
 from memlab.training import train as training
 from memlab.training.grpo import GRPOSettings
+from memlab.training.pretrain import format_rows
 from memlab.training.train import NoSignal, read_log, train
 from memlab.training.warmstart import finetune
 from tests import toys
@@ -573,3 +575,34 @@ def test_finetuning_puts_its_loss_on_what_was_written_and_nowhere_else(tmp_path,
             assert [ids[i] for i in on] == written * (len(on) // 3), "each completion whole, with its end token"
             assert all(labels[i] == ids[i] and attention[i] for i in on)
             assert on[0] >= 2, "a prompt has at least two words"
+
+
+# ---------------------------------------------------------------- what a paper may ask for
+
+
+def test_a_paper_with_long_tasks_asks_for_less_and_never_for_more():
+    cpu, smoke = presets.get("cpu"), presets.get("smoke")
+    long = replace(toys.TOY, train_steps=50, tasks_per_step=5)
+    of = lambda *args, **kwargs: (lambda s: (s.steps, s.tasks))(training.settings_of(*args, **kwargs))  # noqa: E731
+    assert of(cpu, 0) == of(cpu, 0, paper=toys.TOY) == (300, 16)
+    assert of(cpu, 0, paper=long) == (50, 5) and of(smoke, 0, paper=long) == of(smoke, 0) == (3, 4)
+    assert of(cpu, 0, 7, long) == (7, 5), "what is asked for by hand counts"
+
+
+def test_an_ablation_may_cut_the_rows_otherwise(tmp_path):
+    settings = replace(SETTINGS, steps=2)
+    run(tmp_path / "own", settings=settings)
+    run(tmp_path / "last", settings=settings, rows=lambda trajectory, tokenizer: trajectory.rows[-1:])
+    of = lambda name: [r["rows_per_trajectory"] for r in read_log(tmp_path / name / "log.jsonl")]  # noqa: E731
+    assert min(of("own")) > 1.0 and of("last") == [1.0, 1.0]
+    assert weights(tmp_path / "own") != weights(tmp_path / "last")
+
+
+def test_warm_start_rows_may_come_from_right_traces_only():
+    tokenizer = toys.tokenizer()
+    paper = replace(toys.TOY, random_valid=lambda ask, rng: rng.choice(("a", "a b")))
+    everything, right = (format_rows(paper, paper.random_valid, tokenizer, 60, 0, right=right) for right in (False, True))
+    assert 0 < len(right) < len(everything)
+    odd = [sum(row.mask) % 2 == 0 for row in right]  # "a" and its end token
+    assert all(odd), "a trace is right here if every turn wrote one word"
+    assert len(format_rows(paper, paper.random_valid, tokenizer, 60, 0, sizes=(1,))) == 60
