@@ -281,8 +281,8 @@ PAPER = Paper(
     },
     learned={"full-context": "full-context-0", "truncate": "truncate-0", "no-memory": "trained-0"},
     ablations={"format-penalty": {"episode": partial(episode, format_penalty=1.0)}},
-    # right traces only, as MemAct's; a last agenda may have one question
-    warmstart={"tasks": 32000, "sizes": (1, 2, 2, 2), "learning_rate": 3e-3, "right": True},
+    # right traces only, as MemAct's; of up to 4 questions, so that it has seen an agenda follow another
+    warmstart={"tasks": 24000, "sizes": (1, 2, 2, 3, 4), "learning_rate": 3e-3, "right": True},
     train_sizes=(2,),
     train_steps=200,
     eval_sizes=(2, 8),

@@ -286,7 +286,7 @@ PAPER = Paper(
         "prune-every-2": "prune-every-1-0",
     },
     ablations={"stitched": {"rows": stitched}, "last-segment": {"rows": last_segment}},
-    warmstart={"tasks": 45000, "sizes": (1, 2, 2, 3), "learning_rate": 3e-3, "right": True},  # as the paper's: right traces only
+    warmstart={"tasks": 90000, "sizes": (1, 2, 2, 3), "learning_rate": 3e-3, "right": True},  # as the paper's: right traces only
     train_sizes=(1, 2, 3),
     tasks_per_step=8,
     eval_sizes=(2, 4, 8),

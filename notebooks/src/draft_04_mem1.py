@@ -10,13 +10,13 @@
 # # MEM1: many questions, a context that does not grow
 #
 # An agent searches a directory for the answers to many questions. After every search it rewrites a short *internal state* and forgets
-# everything else: no history, no old results. At first it keeps facts at random. You train it with reinforcement learning on
+# everything else: no history, no old results. At first it often keeps the wrong facts. You train it with reinforcement learning on
 # two questions at a time, then ask it sixteen.
 #
 # Paper: *MEM1: Learning to Synergize Memory and Reasoning for Efficient Long-Horizon Agents* (arXiv 2506.15841, ICLR 2026).
 #
 # **You will** see an append-only agent's context grow until it is refused; build the context that does not; find out why the
-# published attention mask hides nothing, and why even a correct one leaks; train a policy, and compare it with eight contenders.
+# published attention mask hides nothing, and why even a correct one leaks; train a policy, and compare it with its rivals.
 #
 # **Before this:** notebook 03, or some knowledge of GRPO: one advantage a trajectory, on every row.
 #
@@ -37,7 +37,7 @@ session = lab.start("04", PRESET, SEED)
 
 import json
 import random
-from functools import partial
+from collections.abc import Callable
 
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
@@ -45,7 +45,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from memlab import contenders, evaluation, papers
 from memlab.checks import mem1 as checks
 from memlab.episode import Ask, Episode, Outcome
-from memlab.papers.mem1 import EMPTY, TURNS, InternalState, parse_action, parse_answers, prompt
+from memlab.papers.mem1 import EMPTY, TURNS, Context, InternalState, parse_action, parse_answers
 from memlab.policies import pretrained
 from memlab.policies.model import ModelPolicy
 from memlab.policies.scripted import ScriptedPolicy
@@ -72,7 +72,7 @@ SIZES = (2, 4) if PRESET == "smoke" else (1, 2, 4, 8, 16)
 # | all turns stitched into one training sequence under an attention mask | replaced | one row a turn, encoded as the policy saw it: section 3.3 shows what the mask does |
 # | the state holds the answers to all N questions | simplified | an *agenda* shows two questions at a time; an answer closes them and calls up the next two |
 # | PPO with a critic | replaced | GRPO, as in every notebook here |
-# | starts from an instruction-tuned 7B model | replaced | the tiny model is warm-started: it can read, search and answer, and keeps facts at random |
+# | starts from an instruction-tuned 7B model | replaced | the tiny model is warm-started: it can read, search and answer, and keeps what it should half of the time |
 
 # %% [markdown]
 # ## 1. The problem, seen failing
@@ -140,8 +140,8 @@ oracle = ScriptedPolicy(paper.oracle, tokenizer)
 best
 
 # %% [markdown]
-# The warm start imitates a rule that knows where to look next and how to answer, and keeps up to three facts *at random*. So it forgets, searches again,
-# and runs out of turns. What it has to learn is what to write down.
+# The warm start imitates a rule that knows where to look next and how to answer, but half of its states are facts chosen *at random*. So it forgets,
+# searches again, and runs out of turns. What it has to learn is what to write down.
 
 # %%
 warm = contenders.contender(paper, "warmstart", SEED).policy
@@ -348,7 +348,7 @@ length = min(map(len, recorded))
 runs = torch.tensor([[r["reward"] for r in run[:length]] for run in recorded])
 band = (list(range(1, length + 1)), runs.min(0).values.tolist(), runs.max(0).values.tolist())
 
-settings = settings_of(dial, SEED)
+settings = settings_of(dial, SEED, paper=paper)
 out = session.directory / f"trained-{SEED}"
 if RUN_TRAINING:
     shutil.rmtree(out, ignore_errors=True)
@@ -380,7 +380,7 @@ print(table([{k: r[k] for k in ("step", "reward", "rows_per_trajectory", "entrop
             caption="Turns fall as memory gets better"))
 
 # %% [markdown]
-# ## 6. Nine contenders, the same questions
+# ## 6. The contenders, the same questions
 #
 # `full-context` and `truncate` were warm-started and trained in their own episodes; `no-memory` is a trained policy whose state is thrown away. `sft-oracle` imitates perfect traces of as many
 # questions as the RL run was asked, three times over, from the same warm start.
@@ -523,4 +523,4 @@ table(five, caption="Recorded runs: share of right answers; in brackets the 95 %
 # </details>
 
 # %%
-session.colophon()
+record = session.colophon()

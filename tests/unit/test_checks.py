@@ -1,0 +1,132 @@
+"""The checks of the exercises: the solution passes, and each usual mistake is called by its name."""
+
+import pytest
+import torch
+
+from memlab.checks import mem1, memact, memagent
+from memlab.papers.mem1 import EMPTY, parse_action
+
+
+def next_context(questions, completion, results):
+    return f"questions : {questions} state : {parse_action(completion).state or EMPTY} results : {results} new state :"
+
+
+def score(answers, gold):
+    return sum(a == g for a, g in zip(answers, gold, strict=False)) / len(gold)
+
+
+def visible(part):
+    at = torch.tensor(part)
+    return torch.tril(torch.ones(len(part), len(part))).bool() & ((at[None] == 0) | (at[None] >= at[:, None] - 1))
+
+
+def additive(seen):
+    return torch.zeros(seen.shape).masked_fill(~seen, float("-inf"))
+
+
+def growth(records, few, many):
+    peak = {r["size"]: r["peak_context_tokens"] for r in records}
+    return peak[many] / peak[few]
+
+
+def prune(records, note, ids, new):
+    return {i: text for i, text in records.items() if i not in ids} | {new: note}
+
+
+def segments(contexts, completions):
+    rows, before = [], None
+    for turn, (context, completion) in enumerate(zip(contexts, completions, strict=True)):
+        words = context.split()
+        if before is not None and words[: len(before)] == before:
+            rows[-1].append(turn)
+        else:
+            rows.append([turn])
+        before = words + completion.split()
+    return rows
+
+
+def spread(rewards, counts):
+    return torch.repeat_interleave(rewards - rewards.mean(), torch.tensor(counts))
+
+
+def trained_parts(parts, edit):
+    return [int(who == "policy" and turn > edit) for who, turn in parts]
+
+
+def group_advantages(rewards, group):
+    grouped = rewards.view(-1, group)
+    return (grouped - grouped.mean(1, keepdim=True)).flatten()
+
+
+def policy_loss(logprobs, old, advantages, mask, epsilon):
+    ratio, a = torch.exp(logprobs - old), advantages[:, None]
+    return -(torch.minimum(ratio * a, ratio.clamp(1 - epsilon, 1 + epsilon) * a) * mask).sum() / mask.sum()
+
+
+SOLVED = {
+    memagent.overwrite: lambda memory, response, budget: " ".join(response.split()[:budget]),
+    memagent.advantages: group_advantages,
+    memagent.expand: lambda advantages, rows: torch.repeat_interleave(advantages, torch.tensor(rows)),
+    memagent.loss: policy_loss,
+    memagent.held: lambda events, sentence: sum(e.text == sentence and e.op != "delete" for e in events),
+    mem1.context: next_context,
+    mem1.reward: score,
+    mem1.mask: visible,
+    mem1.bias: additive,
+    mem1.growth: growth,
+    memact.prune: prune,
+    memact.cuts: segments,
+    memact.reward: lambda right, questions, broken: -0.1 if broken else float(right == questions),
+    memact.segment_advantages: spread,
+    memact.loss_mask: trained_parts,
+}
+
+
+@pytest.mark.parametrize("check", SOLVED, ids=lambda check: f"{check.__module__.rsplit('.', 1)[-1]}.{check.__name__}")
+def test_the_solution_passes(check, capsys):
+    check(SOLVED[check])
+    assert capsys.readouterr().out.startswith("✓")
+
+
+MISTAKES = [
+    (memagent.overwrite, lambda m, r, budget: " ".join(f"{m} {r}".split()[:budget]), "the old memory is still there"),
+    (memagent.overwrite, lambda m, r, budget: " ".join(r.split()[-budget:]), "cut off at the END"),
+    (memagent.advantages, lambda r, group: r - r.mean(), "over the whole batch"),
+    (memagent.advantages, lambda r, group: -group_advantages(r, group), "the sign is turned"),
+    (memagent.expand, lambda a, rows: torch.tensor([0.0, 0.0, 0.75, 0.0, -0.25]), "only the last row"),
+    (memagent.loss, lambda *x: -policy_loss(*x), "the sign is turned"),
+    (memagent.loss, lambda n, o, a, m, e: policy_loss(n, o, a, torch.ones_like(m), e), "the mask is missing"),
+    (memagent.loss, lambda n, o, a, m, e: policy_loss(n, o, a, m, 9.0), "no clipping"),
+    (memagent.held, lambda events, sentence: sum(e.text == sentence for e in events), "the turn that deleted"),
+    (mem1.context, lambda q, c, r: f"questions : {q} state : {c} results : {r} new state :", "the action is still there"),
+    (mem1.context, lambda q, c, r: f"state : tom adopted rex . results : {r}", "the questions are gone"),
+    (mem1.context, lambda q, c, r: f"questions : {q} results : {r} new state :", "the state is gone"),
+    (mem1.reward, lambda a, g: float(a == g), "all or nothing"),
+    (mem1.reward, lambda a, g: sum(x in g for x in a) / len(g), "order counts"),
+    (mem1.reward, lambda a, g: score(a, g) if len(a) == len(g) else 0.0, "what was not answered is wrong"),
+    (mem1.mask, lambda part: visible(part) | ~torch.tril(torch.ones(7, 7)).bool(), "the future is visible"),
+    (mem1.mask, lambda part: torch.tril(torch.ones(7, 7)).bool(), "all of the past is visible"),
+    (mem1.mask, lambda part: visible(part).T, "rows and columns are exchanged"),
+    (mem1.mask, lambda part: visible(part).float(), "tensor of bool"),
+    (mem1.bias, lambda seen: seen.float(), "0 and 1 are numbers"),
+    (mem1.bias, lambda seen: torch.zeros(2, 2), "of its weight on the future"),
+    (mem1.growth, lambda r, few, many: r[1]["total_tokens"] / r[0]["total_tokens"], "the total cost"),
+    (mem1.growth, lambda r, few, many: growth(r, many, few), "turned round"),
+    (memact.prune, lambda records, note, ids, new: {new: note}, "what is not named is kept"),
+    (memact.prune, lambda records, note, ids, new: {new: note} | prune(records, note, ids, new), "the note last"),
+    (memact.prune, lambda records, note, ids, new: {i: t for i, t in records.items() if i not in ids}, "the note is missing"),
+    (memact.cuts, lambda contexts, completions: [[i] for i in range(len(contexts))], "every turn became a row"),
+    (memact.cuts, lambda contexts, completions: [list(range(len(contexts)))], "one row for all"),
+    (memact.reward, lambda right, questions, broken: right / questions, "MEM1's reward"),
+    (memact.reward, lambda right, questions, broken: float(right == questions), "a broken limit costs"),
+    (memact.segment_advantages, lambda r, n: (x := r.repeat_interleave(torch.tensor(n))) - x.mean(), "the mean is over segments"),
+    (memact.segment_advantages, lambda r, n: torch.repeat_interleave(r, torch.tensor(n)), "no baseline"),
+    (memact.loss_mask, lambda parts, edit: [int(who == "policy") for who, _ in parts], "released code"),
+    (memact.loss_mask, lambda parts, edit: [int(turn > edit) for _, turn in parts], "observations get no loss"),
+]
+
+
+@pytest.mark.parametrize(("check", "wrong", "named"), MISTAKES, ids=[named for *_, named in MISTAKES])
+def test_mistakes_are_named(check, wrong, named):
+    with pytest.raises(AssertionError, match=named):
+        check(wrong)
