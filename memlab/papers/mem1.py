@@ -12,10 +12,11 @@ paper's as well: both stand in the context and both answers are written in the l
 the second is looked for.
 Simplified: beyond 2 questions an agenda shows `shown` of them at a time; an answer closes those and calls up the next. The
 paper shows all from the first turn to the last, and its state must hold all their answers: its context grows a little with
-N (640 to 1,040 tokens from 2 to 16), this one's is bounded. `shown=None` is the paper's way. Actions begin with a word, not
-a tag; the last search is not repeated beside its results; the count of right answers is divided by N; a list of answers
-that is too short loses those that lack, not all. Every turn is a training row of its own, encoded as the policy saw it: the
-paper stitches all turns into one sequence under an attention mask that hides what was dropped, but a token that is still
+N (640 to 1,040 tokens from 2 to 16), this one's is bounded. `shown=None` is the paper's way. Half of the tasks begin with a
+state left over from earlier work: every agenda but the first does, and training on 2 questions sees no other. Actions begin
+with a word, not a tag; the last search is not repeated beside its results; the count of right answers is divided by N; a list
+of answers that is too short loses those that lack, not all. Every turn is a training row of its own, encoded as the policy saw
+it: the paper stitches all turns into one sequence under an attention mask that hides what was dropped, but a token that is still
 visible had read what is hidden now, and passes it on.
 Dropped: PPO and its critic (GRPO everywhere here), the hint of how many turns are left, WebShop.
 """
@@ -86,10 +87,13 @@ class Context(Protocol):
 
 
 class InternalState:
-    """MEM1's context: of all that happened, the policy sees what it wrote down at the turn before."""
+    """MEM1's context: of all that happened, the policy sees what it wrote down at the turn before; at first, `leftover`."""
 
-    def __init__(self, words: int):
+    def __init__(self, words: int, leftover: Sequence[str] = ()):
         self.memory = TextMemory(words, EMPTY)
+        if leftover:
+            self.memory.turn = -1  # before the first turn
+            self.memory.write(" ".join(leftover))
 
     def show(self, questions: tuple[str, ...], results: str) -> tuple[str, str]:
         return prompt(questions, str(self.memory), results), str(self.memory)
@@ -106,19 +110,20 @@ def episode(
     task: Objectives,
     shown: int | None = 2,
     format_penalty: float = 0.0,
-    context: Callable[[int], Context] = InternalState,
+    context: Callable[[int, Sequence[str]], Context] = InternalState,
 ) -> Episode:
     """Search and answer until every question is closed, or for `TURNS` turns a question; what is open then counts as wrong.
 
     shown: questions on the agenda at a time, at least 1; None: all. The state holds ten words for each, and never less than 20.
     format_penalty: taken off the reward, down to -1 at least, if any turn had no action (the paper's ablation, there 1).
-    context: what becomes of the past, given the words that a state may hold; the baselines pass another one.
+    context: what becomes of the past, given the words that a state may hold and what is in mind at the start; the baselines pass
+        another one.
     A turn without an action is lost, but its state is written.
     """
     shown = shown or len(task.questions)
     words = max(20, 10 * shown)  # two facts take nine
     max_tokens = words + 1 + 10 * shown  # the state, "answer", the facts and what ends each answer
-    past, search = context(words), Search(task.documents)
+    past, search = context(words, task.leftover), Search(task.documents)
     answers: list[str] = []
     results, well_formed = EMPTY, True
     for _ in range(TURNS * len(task.questions)):
@@ -154,12 +159,12 @@ class FullContext:
 
     events = ()
 
-    def __init__(self, words: int):
-        self.text, self.questions, self.seen = "", (), []
+    def __init__(self, words: int, leftover: Sequence[str] = ()):
+        self.text, self.questions, self.seen = "", (), list(leftover)
 
     def show(self, questions: tuple[str, ...], results: str) -> tuple[str, str]:
         if not self.text:
-            self.text = prompt(questions, EMPTY, results)
+            self.text = prompt(questions, " ".join(self.seen) or EMPTY, results)
         else:  # the agenda is said again only when it is a new one
             asked = "" if questions == self.questions else f" questions : {' '.join(questions)}"
             self.text += f"{asked} results : {results} new state :"
@@ -172,12 +177,15 @@ class FullContext:
 
 
 class Newest:
-    """In place of a state, the newest sentences of all that was written and found, `budget` words at most. 0: no memory."""
+    """In place of a state, the newest of all sentences that were found, `budget` words at most. 0: no memory.
+
+    What the policy writes down is thrown away: it would be a state by another name.
+    """
 
     events = ()
 
-    def __init__(self, words: int, budget: int):
-        self.budget, self.seen, self.results = budget, [], ""
+    def __init__(self, words: int, leftover: Sequence[str] = (), budget: int = 0):
+        self.budget, self.seen, self.results = budget, list(leftover), ""
 
     def show(self, questions: tuple[str, ...], results: str) -> tuple[str, str]:
         words, newest = 0, []
@@ -189,8 +197,7 @@ class Newest:
         return prompt(questions, " ".join(newest) or EMPTY, results), "\n".join(newest) or EMPTY
 
     def add(self, text: str, results: str, ended: bool) -> None:
-        past = sentences(self.results) + sentences(" ".join(text.split()))  # what was found just now is not past yet
-        self.seen += [s if s.endswith((".", "!", "?")) else f"{s} ." for s in past if s != EMPTY]
+        self.seen += [sentence for sentence in sentences(self.results) if sentence != EMPTY]  # what is found now is not past yet
         self.results = results
 
 
@@ -281,8 +288,8 @@ PAPER = Paper(
     },
     learned={"full-context": "full-context-0", "truncate": "truncate-0", "no-memory": "trained-0"},
     ablations={"format-penalty": {"episode": partial(episode, format_penalty=1.0)}},
-    # right traces only, as MemAct's; of up to 4 questions, so that it has seen an agenda follow another
-    warmstart={"tasks": 24000, "sizes": (1, 2, 2, 3, 4), "learning_rate": 3e-3, "right": True},
+    # right traces only, as MemAct's; of up to 3 questions, so that it has seen an agenda follow another
+    warmstart={"tasks": 28000, "sizes": (1, 2, 2, 3), "learning_rate": 3e-3, "right": True},
     train_sizes=(2,),
     train_steps=200,
     eval_sizes=(2, 8),

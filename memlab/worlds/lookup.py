@@ -31,12 +31,14 @@ class Objectives:
     questions, answers: (N,) each question has one right answer.
     documents: what can be searched, each a few facts.
     gold: all sentences that the answers rest on, verbatim, in the order of the questions, first hop first.
+    leftover: true sentences of no use here, which the agent still has in mind from earlier work.
     """
 
     questions: tuple[str, ...]
     answers: tuple[str, ...]
     documents: tuple[str, ...]
     gold: tuple[str, ...] = ()
+    leftover: tuple[str, ...] = ()
 
     @property
     def question(self) -> str:
@@ -48,11 +50,14 @@ class Lookup:
     """The lookup world. `make(rng, size)` draws a directory and `size` questions about different people and pets.
 
     facts: sentences of one document. two_hop: share of questions that take two facts, the second found only through the first.
+    leftover: share of tasks that begin with one to four facts in mind that are of no use: as every later question of a long task
+        does, so that a short one teaches to forget.
     """
 
     name = "lookup"
     facts: int = 4
     two_hop: float = 0.3
+    leftover: float = 0.5
 
     def make(self, rng: random.Random, size: int) -> Objectives:
         """Raises ValueError unless 1 <= size <= MOST."""
@@ -74,11 +79,14 @@ class Lookup:
                 gold.append((fact,))
         directory = [str(fact) for fact in adopted + homes]
         rng.shuffle(directory)
+        useless = [fact for fact in directory if fact not in {str(fact) for facts in gold for fact in facts}]
+        leftover = rng.sample(useless, min(len(useless), rng.randint(1, 4))) if rng.random() < self.leftover else []
         return Objectives(
             questions=tuple(questions),
             answers=tuple(facts[-1].value for facts in gold),
             documents=tuple(" ".join(directory[i : i + self.facts]) for i in range(0, len(directory), self.facts)),
             gold=tuple(str(fact) for facts in gold for fact in facts),
+            leftover=tuple(leftover),
         )
 
 

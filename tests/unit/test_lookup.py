@@ -50,6 +50,15 @@ def test_one_and_two_hops_are_drawn_as_often_as_asked():
     assert all(len(task.gold) == 7 for task in (Lookup(two_hop=0).make(rng, 7) for _ in range(9)))
 
 
+@pytest.mark.parametrize("size", [1, 2, MOST])
+def test_half_of_the_tasks_begin_with_facts_of_no_use(size):
+    tasks = [Lookup().make(random.Random(seed), size) for seed in range(200)]
+    begun = [task for task in tasks if task.leftover]
+    assert 70 < len(begun) < 130 and all(len(task.leftover) <= 4 for task in begun)
+    assert all(set(task.leftover) <= set(facts_of(task)) - set(task.gold) for task in begun)
+    assert not any(Lookup(leftover=0).make(random.Random(seed), size).leftover for seed in range(50))
+
+
 @pytest.mark.parametrize("size", [0, -1, MOST + 1])
 def test_a_size_that_cannot_be_made_is_refused_with_those_that_can(size):
     with pytest.raises(ValueError, match=f"1 to {MOST} questions, not {size}"):

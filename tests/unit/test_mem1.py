@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -125,9 +126,7 @@ def test_each_baseline_shows_its_own_past():
     end = "results : tom adopted max . new state :"
     assert prompts["mem1"] == f"{BEGINNING} luna lives in rome . {end}"
     assert prompts["no-memory"] == f"{BEGINNING} nothing . {end}"
-    assert (
-        prompts["truncate"] == f"{BEGINNING} search mira . mira adopted rex . luna lives in rome . search tom . {end}"
-    )
+    assert prompts["truncate"] == f"{BEGINNING} mira adopted rex . {end}"
     assert prompts["full-context"] == (
         f"{BEGINNING} nothing . results : nothing . new state : {first} <end> "
         f"results : mira adopted rex . new state : {second} <end> {end}"
@@ -137,8 +136,19 @@ def test_each_baseline_shows_its_own_past():
 def test_truncation_keeps_the_newest_sentences_within_its_budget():
     newest = partial(episode, context=partial(mem1.Newest, budget=6))
     asks, _ = said(newest(TASK), "search mira", "search tom", "search luna")
-    assert asks[2].state["memory"] == "search tom ."  # with "mira adopted rex ." it would be 7 words
-    assert asks[3].state["memory"] == "search luna ."
+    assert asks[2].state["memory"] == "mira adopted rex ."
+    assert asks[3].state["memory"] == "tom adopted max ."  # with "mira adopted rex ." it would be 8 words
+
+
+def test_a_task_may_begin_with_a_state_left_over():
+    left = replace(TASK, leftover=("vera adopted coco .", "coco lives in lima ."))
+    asks, outcome = said(episode(left), "coco lives in lima . search mira", "answer rex , oslo", "answer rome")
+    assert asks[0].state["memory"] == "vera adopted coco . coco lives in lima ."
+    assert asks[1].state["memory"] == "coco lives in lima ." and asks[2].state["memory"] == EMPTY
+    assert [(e.turn, e.op) for e in outcome.events[:4]] == [(-1, "write"), (-1, "write"), (0, "keep"), (0, "delete")]
+    for name in ("full-context", "truncate"):
+        assert "vera adopted coco" in said(PAPER.baselines[name](left))[0][0].prompt
+    assert "vera" not in said(PAPER.baselines["no-memory"](left))[0][0].prompt
 
 
 def test_an_agenda_follows_when_one_is_answered():
