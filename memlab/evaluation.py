@@ -51,8 +51,8 @@ def run(paper: Paper, policy: Policy, size: int, n: int, seed: int, episode=None
 
 
 def summary(trajectories: Sequence[Trajectory], seconds: float | None = None) -> dict:
-    """Means over tasks. accuracy: share of tasks with the full reward, and ci95 (Wilson), in [0, 1]; tokens a task; latency_s:
-    batch wall time over tasks. What else an outcome measures comes with its own 95 % interval of the mean, as NAME_ci95.
+    """Means over tasks. accuracy: share of tasks with the full reward, and ci95 (Wilson), in [0, 1]; tokens a task (the
+    largest context: of any); latency_s: batch wall time over tasks. What else an outcome measures comes with its own 95 % interval of the mean, as NAME_ci95.
     """
     n = len(trajectories)
     right = sum(t.reward == 1.0 for t in trajectories)
@@ -62,6 +62,7 @@ def summary(trajectories: Sequence[Trajectory], seconds: float | None = None) ->
         "ci95": [round(x, 4) for x in wilson(right, n)],
         "f1": mean([t.outcome.metrics.get("f1", t.reward) for t in trajectories]),
         "peak_context_tokens": mean([t.peak_context_tokens for t in trajectories]),
+        "largest_context_tokens": max(t.peak_context_tokens for t in trajectories),
         "total_tokens": mean([t.total_tokens for t in trajectories]),
         "generated_tokens": mean([t.generated_tokens for t in trajectories]),
         "latency_s": None if seconds is None else round(seconds / n, 5),
