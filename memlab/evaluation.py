@@ -51,8 +51,9 @@ def run(paper: Paper, policy: Policy, size: int, n: int, seed: int, episode=None
 
 
 def summary(trajectories: Sequence[Trajectory], seconds: float | None = None) -> dict:
-    """Means over tasks. accuracy: share of tasks with the full reward, and ci95 (Wilson), in [0, 1]; tokens a task (the
-    largest context: of any); latency_s: batch wall time over tasks. What else an outcome measures comes with its own 95 % interval of the mean, as NAME_ci95.
+    """Means over tasks. accuracy: share of tasks with the full reward, and ci95 (Wilson), in [0, 1]; tokens a task, but
+    largest_context_tokens of any; latency_s: batch wall time over tasks. What else an outcome measures comes with its own 95 %
+    interval of the mean, as NAME_ci95.
     """
     n = len(trajectories)
     right = sum(t.reward == 1.0 for t in trajectories)

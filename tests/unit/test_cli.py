@@ -93,12 +93,14 @@ def test_eval_prints_one_json_object_with_everything_a_table_needs(memlab):
             "ci95",
             "f1",
             "peak_context_tokens",
+            "largest_context_tokens",
             "total_tokens",
             "generated_tokens",
             "latency_s",
         ]
         low, high = r["ci95"]
         assert 0 <= low <= r["accuracy"] <= high <= 1 and r["accuracy"] <= r["f1"] <= 1
+        assert r["peak_context_tokens"] <= r["largest_context_tokens"]
         assert 0 < r["peak_context_tokens"] <= r["total_tokens"] and 0 < r["generated_tokens"] < r["total_tokens"]
         assert r["latency_s"] > 0
 
@@ -113,6 +115,7 @@ def test_eval_prints_a_table_that_says_what_it_shows(memlab):
         "ci95",
         "f1",
         "peak_context_tokens",
+        "largest_context_tokens",
         "total_tokens",
         "generated_tokens",
         "latency_s",
