@@ -69,6 +69,13 @@ def parse_answers(text: str, count: int) -> list[str]:
     return (answers + [""] * count)[:count]
 
 
+def marked(answers: list[str], task: Objectives) -> tuple[list[str], int, float]:
+    """The answers, "" for those that lack; how many of them are exactly right; their mean token F1."""
+    answers = answers + [""] * (len(task.answers) - len(answers))
+    pairs = [(answer, (gold,)) for answer, gold in zip(answers, task.answers, strict=True)]
+    return answers, sum(exact_match(*pair) for pair in pairs), sum(token_f1(*pair) for pair in pairs) / len(pairs)
+
+
 def reply(text: str, ended: bool) -> str:
     """A completion as it stands in a context that is only appended to: with its end token, if there was room for one."""
     return " ".join([*text.split(), *([END] if ended else [])])
@@ -140,13 +147,11 @@ def episode(
         past.add(text, results, ended=len(text.split()) < max_tokens)
         if len(answers) == len(task.questions):
             break
-    answers += [""] * (len(task.questions) - len(answers))
-    pairs = [(answer, (gold,)) for answer, gold in zip(answers, task.answers, strict=True)]
-    right = sum(exact_match(*pair) for pair in pairs)
+    answers, right, f1 = marked(answers, task)
     return Outcome(
-        reward=max(-1.0, right / len(pairs) - (0.0 if well_formed else format_penalty)),
+        reward=max(-1.0, right / len(answers) - (0.0 if well_formed else format_penalty)),
         answer=" , ".join(answers),
-        metrics={"f1": sum(token_f1(*pair) for pair in pairs) / len(pairs), "right": right},
+        metrics={"f1": f1, "right": right},
         events=past.events,
     )
 

@@ -26,10 +26,9 @@ from typing import NamedTuple
 from memlab.episode import Ask, Episode, Outcome, Row, Trajectory
 from memlab.memory import History, sentences
 from memlab.papers import Paper
-from memlab.papers.mem1 import EMPTY, END, answer, next_call, parse_answers, reply
+from memlab.papers.mem1 import EMPTY, END, answer, marked, next_call, parse_answers, reply
 from memlab.papers.memagent import some_of
 from memlab.worlds.lookup import Lookup, Objectives, Search
-from memlab.worlds.scoring import exact_match, token_f1
 from memlab.worlds.sentences import parse, reason
 
 CALLS = ("search", "prune", "answer")
@@ -154,11 +153,9 @@ def episode(task: Objectives, editing: str | int = OWN_CHOICE, shown: int = 2, c
         else:
             break
     complete = len(answers) == len(task.questions)
-    answers += [""] * (len(task.questions) - len(answers))
-    pairs = [(answer, (gold,)) for answer, gold in zip(answers, task.answers, strict=True)]
-    right, f1 = sum(exact_match(*pair) for pair in pairs), sum(token_f1(*pair) for pair in pairs) / len(pairs)
+    answers, right, f1 = marked(answers, task)
     return Outcome(
-        reward=float(right == len(pairs)) if complete else LIMIT_BROKEN,
+        reward=float(right == len(answers)) if complete else LIMIT_BROKEN,
         answer=" , ".join(answers),
         metrics={"f1": f1, "right": right, "prunes": prunes, "broken": float(not complete)},
         events=tuple(context.history.events),

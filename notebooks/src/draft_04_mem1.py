@@ -45,7 +45,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from memlab import contenders, evaluation, papers
 from memlab.checks import mem1 as checks
 from memlab.episode import Ask, Episode, Outcome
-from memlab.papers.mem1 import EMPTY, TURNS, Context, InternalState, parse_action, parse_answers
+from memlab.papers.mem1 import EMPTY, TURNS, Context, InternalState, marked, parse_action, parse_answers
 from memlab.policies import pretrained
 from memlab.policies.model import ModelPolicy
 from memlab.policies.scripted import ScriptedPolicy
@@ -55,7 +55,6 @@ from memlab.training.train import read_log, settings_of, train
 from memlab.views.figures import accuracy_vs_size, show, tokens_vs_size, training_curve
 from memlab.views.tables import table
 from memlab.worlds.lookup import Objectives, Search
-from memlab.worlds.scoring import exact_match, token_f1
 
 dial = session.preset
 paper = papers.get("mem1")

@@ -43,7 +43,7 @@ import torch
 from memlab import contenders, evaluation, papers
 from memlab.checks import memact as checks
 from memlab.episode import Ask, Episode, Outcome, Row, Trajectory
-from memlab.papers.mem1 import EMPTY, END, parse_answers, reply
+from memlab.papers.mem1 import EMPTY, END, marked, parse_answers, reply
 from memlab.papers.memact import CAP, LIMIT_BROKEN, MAX_TOKENS, NOTHING_LEAVES, OLDEST_LEAVE, OWN_CHOICE, TURNS, WHEN_FULL, Context, parse_call
 from memlab.memory import History
 from memlab.policies import pretrained
@@ -55,7 +55,6 @@ from memlab.training.train import read_log, settings_of, train
 from memlab.views.figures import accuracy_vs_size, show, tokens_vs_size, training_curve
 from memlab.views.tables import table
 from memlab.worlds.lookup import Objectives, Search
-from memlab.worlds.scoring import exact_match, token_f1
 
 dial = session.preset
 paper = papers.get("memact")
