@@ -1,5 +1,6 @@
 """MemAgent: the information path is through memory alone, and the world has no shortcut."""
 
+import math
 import random
 from collections import Counter
 
@@ -14,7 +15,7 @@ from memlab.policies.scripted import ScriptedPolicy
 from memlab.rollout import play
 from memlab.training.pretrain import build_tokenizer, vocabulary
 from memlab.worlds.documents import Documents
-from memlab.worlds.scoring import exact_match, token_f1
+from memlab.worlds.scoring import bleu1, exact_match, token_f1
 from memlab.worlds.sentences import Fact, parse, reason
 
 PAPER = papers.get("memagent")
@@ -120,6 +121,27 @@ def test_scores():
     assert exact_match("The attic.", ("attic",)) == 1.0 and exact_match("the old attic", ("attic",)) == 0.0
     assert token_f1("the old attic", ("attic",)) == pytest.approx(2 / 3)
     assert token_f1("", ("attic",)) == 0.0 and token_f1("barn", ("attic",)) == 0.0
+
+
+@pytest.mark.parametrize(
+    "answer, golds, expected",
+    [
+        ("The attic", ("the attic",), 1.0),
+        ("the old attic", ("attic",), 1 / 3),  # longer than the gold answer: precision alone
+        ("attic", ("the old attic",), math.exp(1 - 3 / 1)),  # shorter: all of it is right, and too brief
+        ("the the the", ("the attic",), 1 / 3),  # "the" counts as often as the gold answer has it
+        ("attic.", ("attic",), 1 / 2),  # punctuation is a token
+        ("on 7 May, 2023", ("7 May 2023",), 3 / 5),
+        ("25:50", ("25 50",), 0.0),  # a number is one token
+        ("Mira's well-known dog", ("mira",), 1 / 4),  # mira, 's, well-known, dog
+        ("barn", ("attic", "the barn", "barn"), 1.0),  # the best gold answer counts
+        ("barn", ("attic",), 0.0),
+        ("", ("attic",), 0.0),
+        ("attic", (), 0.0),
+    ],
+)
+def test_bleu1_is_precision_with_a_penalty_for_brevity(answer, golds, expected):
+    assert bleu1(answer, golds) == pytest.approx(expected)
 
 
 def test_chat_prompts_are_messages():

@@ -27,6 +27,7 @@ from typing import Any
 
 from memlab.worlds import Task
 from memlab.worlds.lookup import Objectives
+from memlab.worlds.real import read
 
 HUB = ("hotpotqa/hotpot_qa", "distractor")
 COMMAND = "python -m memlab.worlds.real.hotpotqa --download data/real && export MEMLAB_DATA=data/real"
@@ -75,19 +76,9 @@ def load(
     Raises FileNotFoundError with the command to run when there is nothing, and ValueError naming file, record number
     (from 0) and field of a malformed record.
     """
-    where = path or os.environ.get("MEMLAB_DATA")
-    if where:
-        file = _find(Path(where))
-        try:
-            raw = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(
-                f"{file} is not valid JSON ({error}); it may be cut short, download it again: {COMMAND}"
-            ) from None
-        return parse(raw, str(file), skip_malformed)
-    if download:
+    if download and not (path or os.environ.get("MEMLAB_DATA")):
         return parse(_download(split), f"hub:{HUB[0]} {HUB[1]} {split}", skip_malformed)
-    raise FileNotFoundError(f"HotpotQA was not found, because MEMLAB_DATA is not set; download it with: {COMMAND}")
+    return parse(*read("hotpotqa/*.json", COMMAND, path), skip_malformed)
 
 
 def parse(raw: Any, source: str, skip_malformed: bool = False) -> list[Record]:
@@ -265,18 +256,6 @@ def _prefix(paragraph: Paragraph, room: int) -> list[int]:
 def _text(paragraph: Paragraph, keep: Sequence[int]) -> str:
     """The title on a line of its own, then the sentences: without its title, "He was born in 1920." is about nobody."""
     return paragraph.title + "\n" + " ".join(paragraph.sentences[i] for i in keep if paragraph.sentences[i])
-
-
-def _find(where: Path) -> Path:
-    if where.is_file():
-        return where
-    files = sorted(where.glob("hotpotqa/*.json")) or sorted(where.glob("*.json"))
-    if not files:
-        raise FileNotFoundError(f"there is no hotpotqa/*.json in {where}; download it with: {COMMAND}")
-    if len(files) > 1:  # reading them all would mix training with test questions
-        names = ", ".join(f.name for f in files)
-        raise ValueError(f"{files[0].parent} holds more than one JSON file ({names}); pass the path of the one to read")
-    return files[0]
 
 
 def _record(raw: Any, number: int, source: str) -> Record:
