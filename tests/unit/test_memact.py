@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -99,7 +100,7 @@ def test_rules_in_place_of_the_choice(tokenizer):
     assert mean(t.reward == 1.0 for t in window) < 0.5
     for t in played(memact.oracle, tokenizer, 4, episode=EPISODES["prune-every-1"]):
         kinds = ["prune" if turn.ask.state["must prune"] else turn.text.split()[0] for turn in t.turns]
-        assert all(kinds[i + 1] == "prune" for i, kind in enumerate(kinds) if kind == "search")
+        assert all(then == "prune" for kind, then in zip(kinds, kinds[1:], strict=False) if kind == "search")
     for t in played(memact.oracle, tokenizer, 4, episode=EPISODES["summarise-when-full"]):
         assert all(turn.ask.state["must prune"] == (turn.ask.state["nearly full"] and i > 0) for i, turn in enumerate(t.turns))
 
@@ -154,7 +155,7 @@ def test_answered_questions_leave_and_the_records_stay():
 def test_the_reward_is_for_all_right_and_limits_cost():
     assert said(episode(TASK), "answer rex , oslo", "answer rome")[1].reward == 1.0
     assert said(episode(TASK), "answer rex , oslo", "answer oslo")[1].reward == 0.0
-    for broken in (["mira"], [""], ["answer rex , oslo", "drop 3"], ["search mira"] * 24, [f"prune {'rex ' * 90}"]):
+    for broken in (["mira"], [""], ["answer rex , oslo", "drop 3"], ["search mira"] * 24, [f"prune {'rex ' * memact.CAP}"]):
         outcome = said(episode(TASK), *broken)[1]
         assert (outcome.reward, outcome.metrics["broken"]) == (memact.LIMIT_BROKEN, 1.0)
     many = said(EPISODES["full-context"](TASK), *["search mira"] * 24)
@@ -281,7 +282,7 @@ def test_the_two_ablations_of_the_cut_rule(tokenizer):
     assert same == t.rows[:-1] and last.ids == t.rows[-1].ids and len(last.mask) == len(last.completion_ids)
     assert trained(last) == " ".join([written[1], *written[2:4], written[5]]), "the search that survived, the prune, and so on"
     assert trained(t.rows[-1]) == written[5]
-    one = played(memact.oracle, tokenizer, 1, 1)[0]
+    one = next(t for t in played(memact.oracle, tokenizer, 1) if len(t.rows) == 1)
     assert memact.stitched(one, tokenizer) == one.rows == memact.last_segment(one, tokenizer)
 
 
@@ -331,6 +332,24 @@ def test_eval_from_the_command_line():
     assert [(r["size"], r["accuracy"], r["right"]) for r in record["results"]] == [(2, 1.0, 2.0), (8, 1.0, 8.0)]
 
 
-def test_tasks_are_the_same_for_everyone():
-    assert evaluation.draw_tasks(PAPER, 4, 5, 0) == evaluation.draw_tasks(papers.get("mem1"), 4, 5, 0)
+def test_what_is_left_of_earlier_work_can_be_pruned():
+    """A note, or what a search found, stands in the history before the first turn; the policy did not write it."""
+    short, long = ("karl adopted coco .",), ("karl adopted coco .", "coco lives in rome .", "ada adopted milo .")
+    for leftover, record in (
+        (short, f"prune {short[0]} <end> record {IDS[0]} : done call :"),
+        (long, f"search karl <end> record {IDS[0]} : {' '.join(long)} call :"),
+    ):
+        texts = f"prune nothing . drop {IDS[0]}", "answer rex , oslo", "answer rome"
+        asks, outcome = said(episode(replace(TASK, leftover=leftover)), *texts)
+        assert asks[0].prompt == f"{BEGINNING} {record}"
+        assert asks[1].prompt == f"{BEGINNING} prune nothing . drop {IDS[0]} <end> record {IDS[1]} : done call :"
+        assert [(e.turn, e.op) for e in outcome.events] == [(-1, "write"), (0, "delete"), (0, "write")]
 
+
+def test_the_last_segment_trains_only_what_was_sampled(tokenizer):
+    task = replace(TASK, leftover=("karl adopted coco .",))
+    told = iter(["search mira", "prune mira adopted rex .", "answer rex , oslo", "answer rome"])
+    [t] = play([episode(task)], ScriptedPolicy(lambda ask, rng: next(told), tokenizer), [task])
+    last = memact.last_segment(t, tokenizer)[-1]
+    written = tokenizer.decode([i for i, m in zip(last.completion_ids, last.mask, strict=True) if m])
+    assert "karl" in tokenizer.decode(t.rows[-1].prompt_ids) and "karl" not in written and written.startswith("search mira <end>")
