@@ -30,11 +30,14 @@ class Ask:
     prompt: the whole context: a string, or chat messages for a model with a chat template.
     max_tokens: limit of the completion, in tokens of the policy.
     state: the same context as plain values, for scripted rules and views. Never part of a prompt.
+    by: a frozen policy that is asked instead of the one that is played, as Memory-R1's answer agent while its manager learns.
+        Its turns are part of the trajectory and no part of the training rows.
     """
 
     prompt: str | Messages
     max_tokens: int
     state: Mapping[str, Any] = field(default_factory=dict)
+    by: Any = None
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,16 @@ from memlab.policies.base import Policy, Prompt
 def play(episodes: Sequence[Episode], policy: Policy, tasks: Sequence | None = None) -> list[Trajectory]:
     """Advance all `episodes` in lockstep with one batched generation a step, until every one has returned.
 
-    tasks: what each trajectory carries as its `task` (default: None). Returns one Trajectory per episode, in order.
+    Where a step asks frozen policies as well (`Ask.by`), each of them generates one batch. tasks: what each trajectory carries
+    as its `task` (default: None). Returns one Trajectory per episode, in order.
     """
     episodes = list(episodes)
     played = [_Played(e, policy) for e in episodes]
     while alive := [p for p in played if p.outcome is None]:
-        for p, completion in zip(alive, policy.complete([p.prompt for p in alive]), strict=True):
-            p.advance(completion)
+        for asked in {id(p.asked): p.asked for p in alive}.values():
+            group = [p for p in alive if p.asked is asked]
+            for p, completion in zip(group, asked.complete([p.prompt for p in group]), strict=True):
+                p.advance(completion)
     tasks = [None] * len(episodes) if tasks is None else tasks
     return [Trajectory(task, p.turns, p.rows, p.outcome) for task, p in zip(tasks, played, strict=True)]
 
@@ -38,13 +41,14 @@ class _Played:
         self._next(next(episode))
 
     def _next(self, ask) -> None:
-        text = self.policy.render(ask.prompt)
-        self.extends = self.so_far is not None and text.startswith(self.so_far)
+        self.asked = self.policy if ask.by is None else ask.by
+        text = self.asked.render(ask.prompt)
+        self.extends = ask.by is None and self.so_far is not None and text.startswith(self.so_far)
         if self.extends:  # only the new part is tokenised: what was sampled stays as it was sampled
             self.observation = self.policy.encode(text[len(self.so_far) :])
             ids = self.rows[-1].ids + self.observation
         else:
-            ids = self.policy.encode(text)
+            ids = self.asked.encode(text)
         self.prompt = Prompt(ask, text, ids)
 
     def advance(self, completion) -> None:
@@ -58,7 +62,9 @@ class _Played:
                 completion.overflow,
             )
         )
-        if completion.ids:
+        if self.prompt.ask.by is not None:
+            pass  # it wrote nothing that the policy could learn from; an open row stays open
+        elif completion.ids:
             if self.extends:
                 row = self.rows[-1]
                 row.completion_ids += self.observation

@@ -300,6 +300,7 @@ PAPER = Paper(
     warmstart={"tasks": 40000, "sizes": (1, 2, 2, 3), "learning_rate": 3e-3, "right": True},  # as the paper's: right traces only
     train_sizes=(1, 2, 3),
     tasks_per_step=8,
+    train_steps=200,
     eval_sizes=(2, 4, 8),
     record_sizes=(1, 2, 3, 4, 8, 12),
 )

@@ -269,18 +269,19 @@ def sampled_tokens(trajectory: Trajectory) -> list[list[tuple[int, float]]] | No
     """For each turn the (token id, log-probability) pairs it sampled; None if a policy without log-probabilities played.
 
     The rows hold the sampled tokens of all turns in the order of the turns, whatever the cut rule made of them: so each turn
-    takes its `completion_tokens` from their one sequence.
+    takes its `completion_tokens` from their one sequence. A turn of a frozen policy (`Ask.by`) has none.
     """
     rows = trajectory.rows
     if not rows or any(len(r.logprobs) != len(r.completion_ids) for r in rows):
         return None
     sampled = [(i, p) for r in rows for i, p, m in zip(r.completion_ids, r.logprobs, r.mask, strict=True) if m]
-    if len(sampled) != sum(t.completion_tokens for t in trajectory.turns):
+    counts = [0 if turn.ask.by is not None else turn.completion_tokens for turn in trajectory.turns]
+    if len(sampled) != sum(counts):
         return None
     turns, start = [], 0
-    for turn in trajectory.turns:
-        turns.append(sampled[start : start + turn.completion_tokens])
-        start += turn.completion_tokens
+    for count in counts:
+        turns.append(sampled[start : start + count])
+        start += count
     return turns
 
 

@@ -124,3 +124,29 @@ def test_a_tokenizer_whose_pad_is_eos_is_refused():
     tokenizer.pad_token = tokenizer.eos_token
     with pytest.raises(ValueError, match="padding token"):
         ModelPolicy(toys.model(), tokenizer)
+
+
+def test_a_frozen_policy_answers_its_own_asks_and_leaves_no_row():
+    """Its turns cost and are shown; the policy's rows are those it would have had without them, an open one stays open."""
+    tokenizer, batches = toys.tokenizer(), []
+
+    class Frozen(ScriptedPolicy):
+        def complete(self, prompts):
+            batches.append([p.text for p in prompts])
+            return super().complete(prompts)
+
+    frozen = Frozen(lambda ask, rng: "d d", tokenizer)
+
+    def episode(context):
+        first = yield Ask(context, max_tokens=3)
+        told = yield Ask("e e :", max_tokens=3, by=frozen)
+        second = yield Ask(f"{context} {first} <end> d .", max_tokens=3)
+        return Outcome(1.0, f"{first} / {told} / {second}")
+
+    played = play([episode("a :"), episode("b :")], ScriptedPolicy(lambda ask, rng: "c", tokenizer))
+    assert batches == [["e e :", "e e :"]], "one batch for all episodes that ask it at this step"
+    for t in played:
+        assert t.outcome.answer == "c / d d / c" and [turn.text for turn in t.turns] == ["c", "d d", "c"]
+        [row] = t.rows
+        assert tokenizer.decode([i for i, m in zip(row.completion_ids, row.mask, strict=True) if m]) == "c <end> c <end>"
+        assert t.turns[1].completion_tokens == 3

@@ -1,0 +1,289 @@
+"""Memory-R1 (arXiv 2508.19828): a manager keeps a bank of notes, an answer agent reads it. One is trained after the other.
+
+Conversations are heard message by message, and the questions come afterwards. For every message the manager sees the notes that a
+search finds for it, and chooses one operation. For every question the answer agent sees the notes that a search finds for it; it
+first says those that are of use (the paper's memory distillation), and what they state is the answer:
+
+    manager   notes : 0 mira lives in oslo . 1 mira adopted rex . new : mira also adopted scout . call :
+              add mira also adopted scout .
+    answer    question : who did mira adopt ? memory : mira lives in oslo . mira adopted rex . mira also adopted scout . answer :
+              mira adopted rex . mira also adopted scout .
+
+Kept exactly: the four operations on what was retrieved (section 3.1); the manager is trained as a bandit, one message, one
+operation, and a frozen answer agent's exact match on the question that rests on that message as the only reward (appendix B.2);
+then the answer agent with the same reward and the manager frozen (section 3.2); 152 training questions; search is not trained.
+Simplified: a message is its own extracted fact; the bank before a message is made by a rule that errs, not by a larger model;
+6 notes are retrieved, not 60; calls begin with a word, not JSON; GRPO only; the advantage is not divided by the deviation.
+Dropped: a judge beside exact match.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+from memlab.episode import Ask, Episode, Outcome
+from memlab.memory import Bank, sentences
+from memlab.papers import Paper
+from memlab.papers.memagent import TINY
+from memlab.worlds.dialogues import Dialogue, Dialogues, parse
+from memlab.worlds.scoring import token_f1
+
+SHOWN = 6  # notes that a search shows, to either agent
+CALL_TOKENS = 14  # "update", a place, a note of two facts and the end token
+ANSWER_TOKENS = 24  # four facts and the end token
+
+
+def manager_prompt(notes: Sequence[str], message: str) -> str:
+    """The notes are addressed by their place in this list: the ids of a bank grow without end."""
+    return f"notes : {' '.join(f'{i} {note}' for i, note in enumerate(notes)) or TINY.empty} new : {message} call :"
+
+
+class Call(NamedTuple):
+    """A manager's completion, read: add, update, delete, noop or "" (none of them), the place of a note, and the text."""
+
+    name: str
+    place: int = -1
+    text: str = ""
+
+
+def parse_call(text: str) -> Call:
+    """What lacks its place or its text is no call."""
+    name, *words = text.split() or [""]
+    if name == "noop":
+        return Call(name)
+    if name == "add" and words:
+        return Call(name, text=" ".join(words))
+    if name in ("update", "delete") and words and words[0].isascii() and words[0].isdigit() and (words[1:] or name == "delete"):
+        return Call(name, int(words[0]), " ".join(words[1:]))
+    return Call("", text=text)
+
+
+def apply(bank: Bank, shown: Sequence[int], call: Call) -> None:
+    """Do what was called to `bank`. shown: the ids of the notes at each place. A place that was not shown changes nothing."""
+    if call.name == "add":
+        bank.add(call.text)
+    elif 0 <= call.place < len(shown):
+        if call.name == "update":
+            bank.update(shown[call.place], call.text)
+        elif call.name == "delete":
+            bank.delete(shown[call.place])
+
+
+Manager = Callable[[Ask], str]  # a rule in the manager's place
+
+
+def manage(bank: Bank, message: str, task: Any, manager: Manager | None = None):
+    """One message: the notes like it are shown, one operation is called and done. Part of an episode."""
+    shown = bank.retrieve(message, SHOWN)
+    notes = [bank.notes[item] for item in shown]
+    state = {"task": task, "message": message, "notes": notes, "memory": "\n".join(bank.notes.values())}
+    ask = Ask(manager_prompt(notes, message), CALL_TOKENS, state)
+    apply(bank, shown, parse_call(manager(ask) if manager else (yield ask)))
+
+
+def answer(bank: Bank, question: str, task: Any, reader=None, distil: bool = True):
+    """One question: the notes like it are read. Part of an episode; returns the answer's values.
+
+    reader: a frozen policy that answers instead of the one that is played. distil: the useful notes are said, and their values
+    are the answer; False: the values are said at once.
+    """
+    notes = [bank.notes[item] for item in bank.retrieve(question, SHOWN)]
+    memory = " ".join(notes) or TINY.empty
+    state = {"task": task, "question": question, "notes": notes, "memory": memory, "distil": distil}
+    text = yield Ask(TINY.answer(question, memory), ANSWER_TOKENS, state, by=reader)
+    return values(text) if distil else [part.strip() for part in text.split(",") if part.strip()]
+
+
+def values(text: str) -> list[str]:
+    """What the facts in `text` state, each once; a sentence that is no fact stands for itself."""
+    facts = [(parse(sentence), sentence) for sentence in sentences(text)]
+    return list(dict.fromkeys(said.value if said else sentence for said, sentence in facts))
+
+
+def episode(task: Dialogue, manager: Manager | None = None, reader=None, distil: bool = True) -> Episode:
+    """A whole conversation, message by message, then all its questions. Reward: the share of them that is answered exactly."""
+    bank = Bank()
+    for turn, message in enumerate(task.messages):
+        bank.turn = turn
+        yield from manage(bank, message, task, manager)
+    given = []
+    for question in task.questions:
+        given.append((yield from answer(bank, question, task, reader, distil)))
+    right, f1 = marked(given, task.answers)
+    held = {sentence for note in bank.notes.values() for sentence in sentences(note)}
+    old = {_topic(sentence) for sentence in held & task.stale}
+    joined = [gold for gold, kind in zip(task.gold_of, task.kinds, strict=True) if kind == "complement"]
+    replaced = [gold[0] for gold, kind in zip(task.gold_of, task.kinds, strict=True) if kind == "contradiction"]
+    return Outcome(
+        reward=right,
+        answer=" ; ".join(" , ".join(values) for values in given),
+        metrics={
+            "f1": f1,
+            "complements": len(joined),
+            "complements_kept": sum(held.issuperset(gold) for gold in joined),
+            "contradictions": len(replaced),
+            "contradictions_overwritten": sum(fact in held and _topic(fact) not in old for fact in replaced),
+            "notes": len(bank.notes),
+        },
+        events=tuple(bank.events),
+    )
+
+
+def marked(given: Sequence[Sequence[str]], golds: Sequence[Sequence[str]]) -> tuple[float, float]:
+    """Shares of the questions whose values are exactly right, in any order, and the mean token F1."""
+    pairs = list(zip(given, golds, strict=True))
+    exact = sum(set(values) == set(gold) for values, gold in pairs) / len(pairs)
+    return exact, sum(token_f1(" ".join(values), (" ".join(gold),)) for values, gold in pairs) / len(pairs)
+
+
+# ---------------------------------------------------------------- what each of the two is trained on
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A bank, a message, and the question that rests on it: one training example of the manager (appendix B.2).
+
+    message: "" for the answer agent, whose bank has heard everything.
+    """
+
+    notes: tuple[str, ...]
+    message: str
+    question: str
+    answers: tuple[str, ...]
+    gold: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """The world of `count` training questions, drawn once. size: sessions of the conversations that they are from."""
+
+    name = "moments"
+    count: int = 152
+    size: int = 2
+
+    def make(self, rng: random.Random, size: int = 0) -> Moment:
+        return rng.choice(_moments(self.count, self.size))
+
+
+@lru_cache(maxsize=4)
+def _moments(count: int, size: int) -> tuple[Moment, ...]:
+    """One for each question, at the last message that its answer rests on."""
+    rng, moments = random.Random(f"moments/{count}/{size}"), []
+    while len(moments) < count:
+        task = Dialogues().make(rng, size)
+        banks = _heard(task, rng)
+        for question, answers, gold in zip(task.questions, task.answers, task.gold_of, strict=True):
+            at = task.messages.index(gold[-1])
+            moments.append(Moment(banks[at], task.messages[at], question, answers, gold))
+    return tuple(moments[:count])
+
+
+def _heard(task: Dialogue, rng: random.Random) -> list[tuple[str, ...]]:
+    """The notes before each message, kept by the oracle, and after the last one."""
+    bank, banks = Bank(), []
+    for message in task.messages:
+        banks.append(tuple(bank.notes.values()))
+        run = manage(bank, message, task, lambda ask: oracle(ask, rng))
+        next(run, None)
+    return [*banks, tuple(bank.notes.values())]
+
+
+def moment(task: Moment, reader=None) -> Episode:
+    """The manager's bandit: one operation, and the reward is the answer agent's."""
+    bank = Bank()
+    bank.turn = -1
+    bank.add(*task.notes)
+    bank.turn = 0
+    if task.message:
+        yield from manage(bank, task.message, task)
+    given = yield from answer(bank, task.question, task, reader)
+    right, f1 = marked([given], [task.answers])
+    return Outcome(right, " , ".join(given), {"f1": f1}, tuple(bank.events))
+
+
+# ---------------------------------------------------------------- rules
+
+
+def random_valid(ask: Ask, rng: random.Random) -> str:
+    """Format without judgement: any operation on any note; of what the notes say about a question, any part."""
+    if "question" in ask.state:
+        return _said(ask, [fact for fact in _about(ask) if rng.random() < 0.7] or _about(ask)[:1])
+    message, notes = ask.state["message"], ask.state["notes"]
+    name = rng.choice(["add", "add", "noop", *(["update", "update", "delete"] if notes else [])])
+    place = rng.randrange(len(notes)) if notes else 0
+    return {"add": f"add {message}", "noop": "noop", "update": f"update {place} {message}", "delete": f"delete {place}"}[name]
+
+
+def oracle(ask: Ask, rng: random.Random) -> str:
+    """Note what is new, in place of what it contradicts; answer with all that joins, and the last of what does not."""
+    if "question" in ask.state:
+        facts = sorted(_about(ask), key=lambda fact: parse(fact).further)
+        return _said(ask, facts if facts and parse(facts[0]).relation.joins else facts[-1:])
+    said, notes = parse(ask.state["message"]), ask.state["notes"]
+    if said is None or any(str(said) in sentences(note) for note in notes):
+        return "noop"
+    for place, note in enumerate(notes):
+        if not said.relation.joins and _topic(str(said)) in map(_topic, sentences(note)):
+            return f"update {place} {said}"
+    return f"add {said}"
+
+
+def append_only(ask: Ask) -> str:
+    """Every message becomes a note, as it is (what Mem0 does since 2026, without its ranking; plain retrieval over a log)."""
+    return f"add {ask.state['message']}"
+
+
+def crud(ask: Ask) -> str:
+    """One note for each subject and relation: a further value replaces what was there (what prompted managers do)."""
+    said, notes = parse(ask.state["message"]), ask.state["notes"]
+    if said is None:
+        return "noop"
+    place = next((place for place, note in enumerate(notes) if _topic(str(said)) in map(_topic, sentences(note))), None)
+    return f"add {said}" if place is None else f"update {place} {said}"
+
+
+def nothing(ask: Ask) -> str:
+    """No memory."""
+    return "noop"
+
+
+def _topic(sentence: str):
+    """Whom a fact is about, and what of them; None for other text."""
+    said = parse(sentence)
+    return said and (said.subject, said.relation)
+
+
+def _about(ask: Ask) -> list[str]:
+    """The facts in the notes that the question is about, in their order."""
+    facts = dict.fromkeys(sentence for note in ask.state["notes"] for sentence in sentences(note))
+    return [f for f in facts if (said := parse(f)) and said.relation.question.format(said.subject) == ask.state["question"]]
+
+
+def _said(ask: Ask, facts: list[str]) -> str:
+    if ask.state["distil"]:
+        return " ".join(facts) or TINY.empty
+    return " , ".join(parse(fact).value for fact in facts) or TINY.empty
+
+
+PAPER = Paper(
+    name="memory_r1",
+    title="Memory-R1",
+    notebook="06",
+    world=Dialogues(),
+    size_unit="sessions",
+    episode=episode,
+    random_valid=random_valid,
+    oracle=oracle,
+    baselines={
+        "append-only": partial(episode, manager=append_only),
+        "rule-crud": partial(episode, manager=crud),
+        "no-memory": partial(episode, manager=nothing),
+    },
+    train_sizes=(2,),
+    eval_sizes=(2, 4, 8),
+    record_sizes=(2, 4, 8, 16),
+)

@@ -1,0 +1,214 @@
+"""Memory-R1: the manager's operations, the answer agent's reading, and the examples that each is trained on."""
+
+import random
+from functools import partial
+from statistics import mean
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memlab import evaluation, papers
+from memlab.episode import Ask
+from memlab.memory import Bank, sentences
+from memlab.papers import memory_r1
+from memlab.papers.memory_r1 import Call, Moments, apply, episode, moment, parse_call, values
+from memlab.policies import pretrained
+from memlab.policies.scripted import ScriptedPolicy
+from memlab.rollout import play
+from memlab.worlds.dialogues import Dialogue, Dialogues
+
+PAPER = papers.get("memory_r1")
+TASK = Dialogue(
+    sessions=(
+        ("mira adopted rex .", "good morning .", "mira lives in oslo ."),
+        ("mira also adopted scout .", "mira lives in rome now ."),
+    ),
+    questions=("who did mira adopt ?", "where does mira live ?"),
+    answers=(("rex", "scout"), ("rome",)),
+    gold_of=(("mira adopted rex .", "mira also adopted scout ."), ("mira lives in rome now .",)),
+    kinds=("complement", "contradiction"),
+    stale=frozenset({"mira lives in oslo ."}),
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return pretrained.load("tiny")[1]
+
+
+def said(run, *texts):
+    """The asks of an episode that is told `texts`, and its outcome."""
+    asks = [next(run)]
+    for text in texts:
+        try:
+            asks.append(run.send(text))
+        except StopIteration as end:
+            return asks, end.value
+    return asks, None
+
+
+def outcomes(tokenizer, rule, size, episode=episode, n=40, world=None):
+    trajectories, _ = evaluation.run(PAPER, ScriptedPolicy(rule, tokenizer), size, n, 1, episode, world)
+    return [t.outcome for t in trajectories]
+
+
+def share(outcomes, part, whole):
+    return sum(o.metrics[part] for o in outcomes) / sum(o.metrics[whole] for o in outcomes)
+
+
+# ---------------------------------------------------------------- calls
+
+
+@pytest.mark.parametrize(
+    ("text", "call"),
+    [
+        ("add mira adopted rex .", Call("add", text="mira adopted rex .")),
+        ("update 3 mira adopted rex .", Call("update", 3, "mira adopted rex .")),
+        ("delete 2", Call("delete", 2)),
+        ("delete 2 3", Call("delete", 2, "3")),
+        ("noop", Call("noop")),
+        ("add", Call("", text="add")),
+        ("update 3", Call("", text="update 3")),
+        ("update mira adopted rex .", Call("", text="update mira adopted rex .")),
+        ("delete -1", Call("", text="delete -1")),
+        ("update ² x", Call("", text="update ² x")),
+        ("", Call("", text="")),
+        ("mira add", Call("", text="mira add")),
+    ],
+)
+def test_a_call_is_read_from_its_first_words(text, call):
+    assert parse_call(text) == call
+
+
+@settings(max_examples=2000, deadline=None)
+@given(st.text(max_size=60) | st.sampled_from(["update 99999999999999999999 x", "delete 7", "add \x00", "update 0 <script>"]))
+def test_no_text_breaks_the_bank(text):
+    bank = Bank()
+    bank.add("a", "b")
+    apply(bank, [1, 0], parse_call(text))
+    assert len(bank) in (1, 2, 3)
+
+
+def test_a_place_is_that_of_the_list_that_was_shown():
+    bank = Bank()
+    bank.add("a", "b", "c")
+    apply(bank, [2, 0], Call("update", 0, "d"))
+    apply(bank, [2, 0], Call("delete", 1))
+    apply(bank, [2, 0], Call("delete", 2))
+    assert bank.notes == {1: "b", 2: "d"}
+
+
+# ---------------------------------------------------------------- episode
+
+
+def test_what_the_two_agents_see():
+    first, further, here, there = (*TASK.gold_of[0], "mira lives in oslo .", *TASK.gold_of[1])
+    calls = f"add {first}", "noop", f"add {here}", f"add {further}", f"update 0 {there}"
+    asks, outcome = said(episode(TASK), *calls, "mira adopted rex . mira also adopted scout .", "mira lives in rome now .")
+    assert [ask.prompt for ask in asks] == [
+        f"notes : nothing . new : {first} call :",
+        "notes : nothing . new : good morning . call :",
+        f"notes : 0 {first} new : {here} call :",
+        f"notes : 0 {first} 1 {here} new : {further} call :",
+        f"notes : 0 {here} 1 {first} 2 {further} new : {there} call :",
+        f"question : who did mira adopt ? memory : {first} {further} {there} answer :",
+        f"question : where does mira live ? memory : {first} {further} {there} answer :",
+    ]
+    assert outcome.reward == 1.0 and outcome.answer == "rex , scout ; rome"
+    assert outcome.metrics == {
+        "f1": 1.0,
+        "complements": 1,
+        "complements_kept": 1,
+        "contradictions": 1,
+        "contradictions_overwritten": 1,
+        "notes": 3,
+    }
+    assert [(e.turn, e.op) for e in outcome.events] == [(0, "write"), (2, "write"), (3, "write"), (4, "rewrite")]
+
+
+@pytest.mark.parametrize(
+    ("calls", "kept", "overwritten"),
+    [
+        (["add mira adopted rex . mira also adopted scout .", "noop", "noop", "noop", "add mira lives in rome now ."], 1, 1),
+        (["add mira adopted rex .", "noop", "noop", "update 0 mira also adopted scout .", "noop"], 0, 0),
+        (["noop", "noop", "add mira lives in oslo .", "noop", "add mira lives in rome now ."], 0, 0),
+        (["noop", "noop", "add mira lives in oslo .", "delete 0", "add mira lives in rome now ."], 0, 1),
+    ],
+)
+def test_kept_and_overwritten_are_read_from_the_bank(calls, kept, overwritten):
+    metrics = said(episode(TASK), *calls, "", "")[1].metrics
+    assert (metrics["complements_kept"], metrics["contradictions_overwritten"]) == (kept, overwritten)
+
+
+def test_answers_are_sets_of_values():
+    assert values("mira adopted rex . mira also adopted scout . mira adopted rex .") == ["rex", "scout"]
+    assert values("rome") == ["rome"] and values("") == []
+    for told, right in (("mira also adopted scout . mira adopted rex .", 1.0), ("mira adopted rex .", 0.5), ("", 0.5)):
+        assert said(episode(TASK), *["noop"] * 5, told, "mira lives in rome now .")[1].reward == (1.0 if right == 1.0 else 0.5)
+    direct = said(episode(TASK, distil=False), *["noop"] * 5, "scout , rex", "rome")[1]
+    assert direct.reward == direct.metrics["f1"] == 1.0
+
+
+def test_rules_order_as_they_should(tokenizer):
+    """The oracle is right for ever; replacing by topic loses complements; appending drowns what is new; chance is bad."""
+    for world in (Dialogues(), Dialogues(family="travels")):
+        best = outcomes(tokenizer, PAPER.oracle, 16, world=world)
+        assert all(o.reward == o.metrics["f1"] == 1.0 for o in best)
+        assert share(best, "complements_kept", "complements") == 1.0
+        assert share(best, "contradictions_overwritten", "contradictions") == 1.0
+        crud = outcomes(tokenizer, PAPER.oracle, 16, PAPER.baselines["rule-crud"], world=world)
+        assert share(crud, "complements_kept", "complements") == 0.0
+        assert share(crud, "contradictions_overwritten", "contradictions") == 1.0
+        append = outcomes(tokenizer, PAPER.oracle, 16, PAPER.baselines["append-only"], world=world)
+        assert share(append, "contradictions_overwritten", "contradictions") == 0.0
+        assert mean(o.metrics["notes"] for o in append) == 96
+        chance = outcomes(tokenizer, PAPER.random_valid, 16, world=world)
+        nothing = outcomes(tokenizer, PAPER.oracle, 16, PAPER.baselines["no-memory"], world=world)
+        f1 = [mean(o.metrics["f1"] for o in each) for each in (best, crud, append, nothing)]
+        assert f1[0] > 1.28 * f1[1] and f1[1] > f1[2] > f1[3] == 0.0
+        assert f1[1] > mean(o.metrics["f1"] for o in chance)
+
+
+def test_a_frozen_reader_answers_and_only_the_manager_has_rows(tokenizer):
+    reader = ScriptedPolicy(PAPER.oracle, tokenizer)
+    task = Dialogues().make(random.Random(0), 2)
+    [t] = play([episode(task, reader=reader)], ScriptedPolicy(PAPER.oracle, tokenizer), [task])
+    assert t.reward == 1.0 and len(t.rows) == len(task.messages) and len(t.turns) == len(task.messages) + len(task.questions)
+
+
+# ---------------------------------------------------------------- training examples
+
+
+def test_there_are_exactly_152_training_questions(tokenizer):
+    world = Moments()
+    drawn = {world.make(random.Random(seed)) for seed in range(4000)}
+    assert len(drawn) == 152
+    for task in drawn:
+        assert task.message == task.gold[-1] and not any(task.message == note for note in task.notes)
+        assert {len(sentences(note)) for note in task.notes} <= {1}
+
+
+def test_a_moment_rewards_the_operation_that_the_question_needs(tokenizer):
+    reader = ScriptedPolicy(PAPER.oracle, tokenizer)
+    run = partial(moment, reader=reader)
+    tasks = sorted({Moments().make(random.Random(seed)) for seed in range(4000)}, key=str)
+    best = play([run(task) for task in tasks], ScriptedPolicy(PAPER.oracle, tokenizer), tasks)
+    assert mean(t.reward for t in best) == 1.0 and all(len(t.rows) == 1 for t in best)
+    noop = play([run(task) for task in tasks], ScriptedPolicy(lambda ask, rng: "noop", tokenizer), tasks)
+    assert mean(t.reward for t in noop) == 0.0, "no question can be answered from what was known before"
+    joins = [i for i, task in enumerate(tasks) if " also " in task.message]
+    replace = ScriptedPolicy(lambda ask, rng: f"update 0 {ask.state['message']}", tokenizer)
+    played = play([run(tasks[i]) for i in joins], replace, [tasks[i] for i in joins])
+    assert len(joins) > 20 and mean(t.reward for t in played) < 0.5
+
+
+def test_the_random_rule_writes_every_operation_and_any_part_of_an_answer():
+    rng, state = random.Random(0), {"message": "mira lives in rome now .", "notes": ["mira lives in oslo .", "tom adopted max ."]}
+    names = {parse_call(memory_r1.random_valid(Ask("", 1, state), rng)).name for _ in range(200)}
+    assert names == {"add", "update", "delete", "noop"}
+    notes = ["mira adopted rex .", "mira also adopted scout . tom adopted max ."]
+    state = {"question": "who did mira adopt ?", "notes": notes, "distil": True}
+    said = {memory_r1.random_valid(Ask("", 1, state), rng) for _ in range(200)}
+    assert said == {"mira adopted rex .", "mira also adopted scout .", "mira adopted rex . mira also adopted scout ."}
+    assert memory_r1.random_valid(Ask("", 1, state | {"notes": []}), rng) == "nothing ."
