@@ -172,8 +172,8 @@ def episode(task: Objectives, editing: str | int = OWN_CHOICE, shown: int = 2, c
 def random_valid(ask: Ask, rng: random.Random) -> str:
     """A fallible teacher. Where to look next and how to read are known; what to note and what to delete is right mostly.
 
-    It prunes when the history is nearly full, and now and then before. A quarter of the notes is up to three facts chosen at
-    random, and a quarter of the deletions records chosen at random. The paper's warm start was made so: a strong model,
+    It prunes when the history is nearly full, and now and then before. A tenth of the notes is up to three facts chosen at
+    random, and a tenth of the deletions records chosen at random. The paper's warm start was made so: a strong model,
     hints to prune that grow with the context, and right traces only.
     """
     seen, records = _facts(ask), list(ask.state["records"])
@@ -181,9 +181,9 @@ def random_valid(ask: Ask, rng: random.Random) -> str:
     if not ask.state["must prune"] and not (records and ask.state["may prune"] and rng.random() < due):
         return next_call(ask, seen, rng)
     note, drop = _useful(ask, seen), records
-    if rng.random() < 0.25:
+    if rng.random() < 0.1:
         note = some_of(seen, rng) or EMPTY
-    if rng.random() < 0.25:
+    if rng.random() < 0.1:
         drop = [item for item in records if rng.random() < 0.7] or [rng.choice(records)]
     return f"{'' if ask.state['must prune'] else 'prune '}{note} drop {' '.join(map(str, drop))}"
 
@@ -297,7 +297,7 @@ PAPER = Paper(
         "prune-every-2": "prune-every-1-0",
     },
     ablations={"stitched": {"rows": stitched}, "last-segment": {"rows": last_segment}},
-    warmstart={"tasks": 40000, "sizes": (1, 2, 2, 3), "learning_rate": 3e-3, "right": True},  # as the paper's: right traces only
+    warmstart={"tasks": 60000, "sizes": (1, 2, 2, 3), "learning_rate": 3e-3, "right": True},  # as the paper's: right traces only
     train_sizes=(1, 2, 3),
     tasks_per_step=8,
     train_steps=200,

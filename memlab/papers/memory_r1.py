@@ -29,7 +29,7 @@ from memlab.episode import Ask, Episode, Outcome
 from memlab.memory import Bank, sentences
 from memlab.papers import Paper
 from memlab.papers.memagent import TINY
-from memlab.worlds.dialogues import Dialogue, Dialogues, parse
+from memlab.worlds.dialogues import Dialogue, Dialogues, Said, facts, parse
 from memlab.worlds.scoring import token_f1
 
 SHOWN = 6  # notes that a search shows, to either agent
@@ -100,8 +100,7 @@ def answer(bank: Bank, question: str, task: Any, reader=None, distil: bool = Tru
 
 def values(text: str) -> list[str]:
     """What the facts in `text` state, each once; a sentence that is no fact stands for itself."""
-    facts = [(parse(sentence), sentence) for sentence in sentences(text)]
-    return list(dict.fromkeys(said.value if said else sentence for said, sentence in facts))
+    return list(dict.fromkeys(said.value if (said := parse(sentence)) else sentence for sentence in sentences(text)))
 
 
 def episode(task: Dialogue, manager: Manager | None = None, reader=None, distil: bool = True) -> Episode:
@@ -114,19 +113,20 @@ def episode(task: Dialogue, manager: Manager | None = None, reader=None, distil:
     for question in task.questions:
         given.append((yield from answer(bank, question, task, reader, distil)))
     right, f1 = marked(given, task.answers)
-    held = {sentence for note in bank.notes.values() for sentence in sentences(note)}
-    old = {_topic(sentence) for sentence in held & task.stale}
-    joined = [gold for gold, kind in zip(task.gold_of, task.kinds, strict=True) if kind == "complement"]
-    replaced = [gold[0] for gold, kind in zip(task.gold_of, task.kinds, strict=True) if kind == "contradiction"]
+    held = {said[:3] for note in bank.notes.values() for said in facts(note)}
+    wrong = {said[:2] for sentence in task.stale for said in facts(sentence) if said[:3] in held}
+    golds = [(kind, facts(" ".join(gold))) for kind, gold in zip(task.kinds, task.gold_of, strict=True)]
+    joined = [gold for kind, gold in golds if kind == "complement"]
+    replaced = [gold[0] for kind, gold in golds if kind == "contradiction"]
     return Outcome(
         reward=right,
-        answer=" ; ".join(" , ".join(values) for values in given),
+        answer=_written(given),
         metrics={
             "f1": f1,
             "complements": len(joined),
-            "complements_kept": sum(held.issuperset(gold) for gold in joined),
+            "complements_kept": sum(all(said[:3] in held for said in gold) for gold in joined),
             "contradictions": len(replaced),
-            "contradictions_overwritten": sum(fact in held and _topic(fact) not in old for fact in replaced),
+            "contradictions_overwritten": sum(said[:3] in held and said[:2] not in wrong for said in replaced),
             "notes": len(bank.notes),
         },
         events=tuple(bank.events),
@@ -145,40 +145,52 @@ def marked(given: Sequence[Sequence[str]], golds: Sequence[Sequence[str]]) -> tu
 
 @dataclass(frozen=True)
 class Moment:
-    """A bank, a message, and the question that rests on it: one training example of the manager (appendix B.2).
+    """A bank, a message and what is asked when it was heard: one training example of the manager (appendix B.2).
 
     message: "" for the answer agent, whose bank has heard everything.
+    questions, answers: the first question rests on the message; the others, on what was in the bank before.
     """
 
     notes: tuple[str, ...]
     message: str
-    question: str
-    answers: tuple[str, ...]
-    gold: tuple[str, ...]
+    questions: tuple[str, ...]
+    answers: tuple[tuple[str, ...], ...]
+
+    @property
+    def question(self) -> str:
+        return " ".join(self.questions)
 
 
 @dataclass(frozen=True)
 class Moments:
-    """The world of `count` training questions, drawn once. size: sessions of the conversations that they are from."""
+    """The world of `count` training questions, drawn once, from conversations of `sessions` sessions.
+
+    others: questions that a moment asks besides its own, at most. With none, as in the paper, an operation that ruins another
+    note costs nothing.
+    """
 
     name = "moments"
     count: int = 152
-    size: int = 2
+    sessions: int = 2
+    others: int = 3
 
     def make(self, rng: random.Random, size: int = 0) -> Moment:
-        return rng.choice(_moments(self.count, self.size))
+        return rng.choice(_moments(self.count, self.sessions, self.others))
 
 
 @lru_cache(maxsize=4)
-def _moments(count: int, size: int) -> tuple[Moment, ...]:
+def _moments(count: int, sessions: int, others: int) -> tuple[Moment, ...]:
     """One for each question, at the last message that its answer rests on."""
-    rng, moments = random.Random(f"moments/{count}/{size}"), []
+    rng, moments = random.Random(f"moments/{count}/{sessions}"), []
     while len(moments) < count:
-        task = Dialogues().make(rng, size)
+        task = Dialogues().make(rng, sessions)
         banks = _heard(task, rng)
-        for question, answers, gold in zip(task.questions, task.answers, task.gold_of, strict=True):
+        for question, gold in zip(task.questions, task.gold_of, strict=True):
             at = task.messages.index(gold[-1])
-            moments.append(Moment(banks[at], task.messages[at], question, answers, gold))
+            known = {asked: tuple(said.value for said in about(asked, banks[at + 1])) for asked in task.questions}
+            rest = [q for q in task.questions if known[q] and q != question]
+            asked = [question, *rng.sample(rest, min(others, len(rest)))]
+            moments.append(Moment(banks[at], task.messages[at], tuple(asked), tuple(known[q] for q in asked)))
     return tuple(moments[:count])
 
 
@@ -187,22 +199,27 @@ def _heard(task: Dialogue, rng: random.Random) -> list[tuple[str, ...]]:
     bank, banks = Bank(), []
     for message in task.messages:
         banks.append(tuple(bank.notes.values()))
-        run = manage(bank, message, task, lambda ask: oracle(ask, rng))
-        next(run, None)
+        next(manage(bank, message, task, lambda ask: oracle(ask, rng)), None)
     return [*banks, tuple(bank.notes.values())]
 
 
 def moment(task: Moment, reader=None) -> Episode:
-    """The manager's bandit: one operation, and the reward is the answer agent's."""
+    """The manager's bandit: one operation, and the reward is the answer agent's: the share of right answers."""
     bank = Bank()
     bank.turn = -1
     bank.add(*task.notes)
     bank.turn = 0
     if task.message:
         yield from manage(bank, task.message, task)
-    given = yield from answer(bank, task.question, task, reader)
-    right, f1 = marked([given], [task.answers])
-    return Outcome(right, " , ".join(given), {"f1": f1}, tuple(bank.events))
+    given = []
+    for question in task.questions:
+        given.append((yield from answer(bank, question, task, reader)))
+    right, f1 = marked(given, task.answers)
+    return Outcome(right, _written(given), {"f1": f1}, tuple(bank.events))
+
+
+def _written(given: Sequence[Sequence[str]]) -> str:
+    return " ; ".join(" , ".join(values) for values in given)
 
 
 # ---------------------------------------------------------------- rules
@@ -211,7 +228,8 @@ def moment(task: Moment, reader=None) -> Episode:
 def random_valid(ask: Ask, rng: random.Random) -> str:
     """Format without judgement: any operation on any note; of what the notes say about a question, any part."""
     if "question" in ask.state:
-        return _said(ask, [fact for fact in _about(ask) if rng.random() < 0.7] or _about(ask)[:1])
+        found = about(ask.state["question"], ask.state["notes"])
+        return _said(ask, [said for said in found if rng.random() < 0.7] or found[:1])
     message, notes = ask.state["message"], ask.state["notes"]
     name = rng.choice(["add", "add", "noop", *(["update", "update", "delete"] if notes else [])])
     place = rng.randrange(len(notes)) if notes else 0
@@ -221,15 +239,13 @@ def random_valid(ask: Ask, rng: random.Random) -> str:
 def oracle(ask: Ask, rng: random.Random) -> str:
     """Note what is new, in place of what it contradicts; answer with all that joins, and the last of what does not."""
     if "question" in ask.state:
-        facts = sorted(_about(ask), key=lambda fact: parse(fact).further)
-        return _said(ask, facts if facts and parse(facts[0]).relation.joins else facts[-1:])
+        found = sorted(about(ask.state["question"], ask.state["notes"]), key=lambda said: said.further)
+        return _said(ask, found if found and found[0].relation.joins else found[-1:])
     said, notes = parse(ask.state["message"]), ask.state["notes"]
-    if said is None or any(str(said) in sentences(note) for note in notes):
+    if said is None or any(said[:3] == other[:3] for note in notes for other in facts(note)):
         return "noop"
-    for place, note in enumerate(notes):
-        if not said.relation.joins and _topic(str(said)) in map(_topic, sentences(note)):
-            return f"update {place} {said}"
-    return f"add {said}"
+    place = None if said.relation.joins else _place(said, notes)
+    return f"add {said}" if place is None else f"update {place} {said}"
 
 
 def append_only(ask: Ask) -> str:
@@ -242,7 +258,7 @@ def crud(ask: Ask) -> str:
     said, notes = parse(ask.state["message"]), ask.state["notes"]
     if said is None:
         return "noop"
-    place = next((place for place, note in enumerate(notes) if _topic(str(said)) in map(_topic, sentences(note))), None)
+    place = _place(said, notes)
     return f"add {said}" if place is None else f"update {place} {said}"
 
 
@@ -251,22 +267,20 @@ def nothing(ask: Ask) -> str:
     return "noop"
 
 
-def _topic(sentence: str):
-    """Whom a fact is about, and what of them; None for other text."""
-    said = parse(sentence)
-    return said and (said.subject, said.relation)
+def _place(said: Said, notes: Sequence[str]) -> int | None:
+    """The first note with a fact of the same topic."""
+    return next((place for place, note in enumerate(notes) if any(other[:2] == said[:2] for other in facts(note))), None)
 
 
-def _about(ask: Ask) -> list[str]:
-    """The facts in the notes that the question is about, in their order."""
-    facts = dict.fromkeys(sentence for note in ask.state["notes"] for sentence in sentences(note))
-    return [f for f in facts if (said := parse(f)) and said.relation.question.format(said.subject) == ask.state["question"]]
+def about(question: str, notes: Sequence[str]) -> list[Said]:
+    """The facts in `notes` that `question` asks for, in their order, each once."""
+    found = {said[:3]: said for note in notes for said in facts(note) if said.relation.question.format(said.subject) == question}
+    return list(found.values())
 
 
-def _said(ask: Ask, facts: list[str]) -> str:
-    if ask.state["distil"]:
-        return " ".join(facts) or TINY.empty
-    return " , ".join(parse(fact).value for fact in facts) or TINY.empty
+def _said(ask: Ask, found: Sequence[Said]) -> str:
+    words = map(str, found) if ask.state["distil"] else [" , ".join(said.value for said in found)]
+    return " ".join(words) or TINY.empty
 
 
 PAPER = Paper(

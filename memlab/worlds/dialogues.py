@@ -16,6 +16,7 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from memlab.memory import sentences
 from memlab.worlds.sentences import CITIES, PEOPLE, PETS
 
 
@@ -48,7 +49,7 @@ MOST_VALUES = 4  # that a complement joins
 
 
 class Said(NamedTuple):
-    """One fact in a message. `further`: something was known about it already."""
+    """One fact in a message. `further`: something was known about it already. said[:2] is its topic, said[:3] all it says."""
 
     relation: Relation
     subject: str
@@ -73,6 +74,11 @@ def parse(sentence: str) -> Said | None:
         if match := shape.fullmatch(sentence):
             return Said(relation, match[1], match[2], further)
     return None
+
+
+def facts(text: str) -> list[Said]:
+    """All facts that the sentences of `text` state, in their order."""
+    return [said for said in map(parse, sentences(text)) if said]
 
 
 @dataclass(frozen=True)
@@ -129,7 +135,7 @@ class Dialogues:
             raise ValueError(f"a dialogue has at least one session, not {size}")
         if self.family not in FAMILIES:
             raise ValueError(f"there is no family {self.family!r}; choose one of: {', '.join(FAMILIES)}")
-        known: dict[tuple[str, Relation], list[Said]] = {}  # what holds, in the order in which it was told
+        known: dict[tuple[Relation, str], list[Said]] = {}  # what holds, in the order in which it was told
         told: list[str] = []
         stale: set[str] = set()
         people = rng.sample(PEOPLE, self.people)
@@ -138,14 +144,14 @@ class Dialogues:
             if roll < self.small_talk:
                 told.append(rng.choice(SMALL_TALK))
             elif roll < self.small_talk + self.repeats and known:
-                told.append(str(rng.choice([said for facts in known.values() for said in facts])))
+                told.append(str(rng.choice([said for held in known.values() for said in held])))
             else:
                 told.append(str(self._news(rng, people, known, stale)))
         topics = rng.sample(list(known), min(self.questions, len(known)))
-        changed = {(said.subject, said.relation) for said in map(parse, stale)}
+        changed = {said[:2] for sentence in stale for said in facts(sentence)}
         return Dialogue(
             sessions=tuple(tuple(told[i : i + self.messages]) for i in range(0, len(told), self.messages)),
-            questions=tuple(relation.question.format(subject) for subject, relation in topics),
+            questions=tuple(relation.question.format(subject) for relation, subject in topics),
             answers=tuple(tuple(said.value for said in known[topic]) for topic in topics),
             gold_of=tuple(tuple(str(said) for said in known[topic]) for topic in topics),
             kinds=tuple(
@@ -157,19 +163,19 @@ class Dialogues:
     def _news(self, rng, people, known, stale) -> Said:
         """A fact that changes what holds: something first told, told in addition, or told instead."""
         open_topics = [
-            (person, relation)
+            (relation, person)
             for person in people
             for relation in FAMILIES[self.family]
-            if not relation.joins or len(known.get((person, relation), ())) < MOST_VALUES
+            if not relation.joins or len(known.get((relation, person), ())) < MOST_VALUES
         ]
-        subject, relation = topic = rng.choice(open_topics)
-        facts = known.setdefault(topic, [])
-        taken = {said.value for said in facts} | {subject}
+        relation, subject = topic = rng.choice(open_topics)
+        held = known.setdefault(topic, [])
+        taken = {said.value for said in held} | {subject}
         if relation.joins:  # a pet has one owner, or its name would say nothing about whose it is
-            taken |= {said.value for other, told in known.items() if other[1] is relation for said in told}
-        taken |= {said.value for said in map(parse, stale) if (said.subject, said.relation) == topic}  # nobody moves back
-        said = Said(relation, subject, rng.choice([value for value in relation.values if value not in taken]), bool(facts))
-        if facts and not relation.joins:
-            stale.add(str(facts.pop()))
-        facts.append(said)
+            taken |= {said.value for other, told in known.items() if other[0] is relation for said in told}
+        taken |= {said.value for sentence in stale for said in facts(sentence) if said[:2] == topic}  # nobody moves back
+        said = Said(relation, subject, rng.choice([value for value in relation.values if value not in taken]), bool(held))
+        if held and not relation.joins:
+            stale.add(str(held.pop()))
+        held.append(said)
         return said

@@ -1,7 +1,7 @@
 """Memory-R1: the manager's operations, the answer agent's reading, and the examples that each is trained on."""
 
 import random
-from functools import partial
+from dataclasses import replace
 from statistics import mean
 
 import pytest
@@ -16,7 +16,7 @@ from memlab.papers.memory_r1 import Call, Moments, apply, episode, moment, parse
 from memlab.policies import pretrained
 from memlab.policies.scripted import ScriptedPolicy
 from memlab.rollout import play
-from memlab.worlds.dialogues import Dialogue, Dialogues
+from memlab.worlds.dialogues import Dialogue, Dialogues, parse
 
 PAPER = papers.get("memory_r1")
 TASK = Dialogue(
@@ -185,22 +185,31 @@ def test_there_are_exactly_152_training_questions(tokenizer):
     drawn = {world.make(random.Random(seed)) for seed in range(4000)}
     assert len(drawn) == 152
     for task in drawn:
-        assert task.message == task.gold[-1] and not any(task.message == note for note in task.notes)
-        assert {len(sentences(note)) for note in task.notes} <= {1}
+        assert task.message not in task.notes and {len(sentences(note)) for note in task.notes} <= {1}
+        assert len(task.questions) == len(set(task.questions)) == len(task.answers) <= 4 and all(task.answers)
+        said = parse(task.message)
+        assert said.relation.question.format(said.subject) == task.questions[0] and said.value in task.answers[0]
 
 
 def test_a_moment_rewards_the_operation_that_the_question_needs(tokenizer):
     reader = ScriptedPolicy(PAPER.oracle, tokenizer)
-    run = partial(moment, reader=reader)
+
+    def rewards(text, tasks):
+        """Of the one completion that `text` gives for a task."""
+        rule = ScriptedPolicy(lambda ask, rng: text(ask.state["task"]), tokenizer)
+        return [t.reward for t in play([moment(task, reader) for task in tasks], rule, tasks)]
+
     tasks = sorted({Moments().make(random.Random(seed)) for seed in range(4000)}, key=str)
-    best = play([run(task) for task in tasks], ScriptedPolicy(PAPER.oracle, tokenizer), tasks)
+    best = play([moment(task, reader) for task in tasks], ScriptedPolicy(PAPER.oracle, tokenizer), tasks)
     assert mean(t.reward for t in best) == 1.0 and all(len(t.rows) == 1 for t in best)
-    noop = play([run(task) for task in tasks], ScriptedPolicy(lambda ask, rng: "noop", tokenizer), tasks)
-    assert mean(t.reward for t in noop) == 0.0, "no question can be answered from what was known before"
-    joins = [i for i, task in enumerate(tasks) if " also " in task.message]
-    replace = ScriptedPolicy(lambda ask, rng: f"update 0 {ask.state['message']}", tokenizer)
-    played = play([run(tasks[i]) for i in joins], replace, [tasks[i] for i in joins])
-    assert len(joins) > 20 and mean(t.reward for t in played) < 0.5
+    alone = [replace(task, questions=task.questions[:1], answers=task.answers[:1]) for task in tasks]
+    assert mean(rewards(lambda task: "noop", alone)) == 0.0, "no question can be answered from what was known before"
+    joins = [task for task in alone if " also " in task.message]
+    assert len(joins) > 20 and mean(rewards(lambda task: f"update 0 {task.message}", joins)) < 0.5
+    first = [task for task in tasks if len(task.questions) > 1 and " also " not in task.message and " now " not in task.message]
+    ruin = lambda task: f"update 0 {task.message}"  # noqa: E731
+    asked = [[replace(task, questions=task.questions[:n], answers=task.answers[:n]) for task in first] for n in (1, 4)]
+    assert mean(rewards(ruin, asked[0])) > mean(rewards(ruin, asked[1])) + 0.1, "only the other questions notice that another note was overwritten"
 
 
 def test_the_random_rule_writes_every_operation_and_any_part_of_an_answer():
