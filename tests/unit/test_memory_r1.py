@@ -209,7 +209,8 @@ def test_a_moment_rewards_the_operation_that_the_question_needs(tokenizer):
     first = [task for task in tasks if len(task.questions) > 1 and " also " not in task.message and " now " not in task.message]
     ruin = lambda task: f"update 0 {task.message}"  # noqa: E731
     asked = [[replace(task, questions=task.questions[:n], answers=task.answers[:n]) for task in first] for n in (1, 4)]
-    assert mean(rewards(ruin, asked[0])) > mean(rewards(ruin, asked[1])) + 0.1, "only the other questions notice that another note was overwritten"
+    alone, all_of_them = (mean(rewards(ruin, tasks)) for tasks in asked)
+    assert alone > all_of_them + 0.1, "only the other questions notice that another note was overwritten"
 
 
 def test_the_random_rule_writes_every_operation_and_any_part_of_an_answer():
