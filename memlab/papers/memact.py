@@ -19,7 +19,7 @@ Dropped: division by the group's deviation, sampling a fixed number of segments 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -88,6 +88,15 @@ class Context:
         for item in self.history.delete(turn, ids):
             self.texts.pop(item, None)
 
+    def remember(self, facts: Sequence[str]) -> None:
+        """One record of earlier work, as every agenda but the first finds them: a note of two records, or what a search found."""
+        text = " ".join(facts)
+        if len(facts) % 2:
+            self.add(-1, text, reply(f"search {text.split()[0]}", True), text)
+        else:
+            gone = self.history.delete(-1, [self.history.add(-1, fact) for fact in facts[:2]])
+            self.add(-1, text, reply(f"prune {text} drop {' '.join(map(str, gone))}", True), "done")
+
     @property
     def words(self) -> int:
         return sum(len(text.split()) for text in self.texts.values())
@@ -116,10 +125,8 @@ def episode(task: Objectives, editing: str | int = OWN_CHOICE, shown: int = 2, c
     answers: list[str] = []
     agenda = task.questions[:shown]
     context.open(agenda, "")
-    if task.leftover:  # of earlier work: a note, or what a search found
-        text = " ".join(task.leftover)
-        noted = len(task.leftover) <= 2
-        context.add(-1, text, reply(f"prune {text}" if noted else f"search {text.split()[0]}", True), "done" if noted else text)
+    if task.leftover:
+        context.remember(task.leftover)
     searches = prunes = 0
     for turn in range(TURNS * len(task.questions)):
         while editing == OLDEST_LEAVE and context.words > cap:
@@ -292,12 +299,12 @@ PAPER = Paper(
     learned={
         "full-context": "full-context-0",
         "sliding-window": "sliding-window-0",
-        "summarise-when-full": "summarise-when-full-0",
+        "summarise-when-full": "prune-every-1-0",
         "prune-every-1": "prune-every-1-0",
         "prune-every-2": "prune-every-1-0",
     },
     ablations={"stitched": {"rows": stitched}, "last-segment": {"rows": last_segment}},
-    warmstart={"tasks": 60000, "sizes": (1, 2, 2, 3), "learning_rate": 3e-3, "right": True},  # as the paper's: right traces only
+    warmstart={"tasks": 40000, "sizes": (1, 2, 2, 3), "learning_rate": 3e-3, "right": True},  # as the paper's: right traces only
     train_sizes=(1, 2, 3),
     tasks_per_step=8,
     train_steps=200,

@@ -13,7 +13,7 @@ Kept exactly: the four operations on what was retrieved (section 3.1); the manag
 operation, and a frozen answer agent's exact match on the question that rests on that message as the only reward (appendix B.2);
 then the answer agent with the same reward and the manager frozen (section 3.2); 152 training questions; search is not trained.
 Simplified: a message is its own extracted fact; the bank before a message is made by a rule that errs, not by a larger model;
-6 notes are retrieved, not 60; calls begin with a word, not JSON; GRPO only; the advantage is not divided by the deviation.
+5 notes are retrieved, not 60; calls begin with a word, not JSON; GRPO only; the advantage is not divided by the deviation.
 Dropped: a judge beside exact match.
 """
 
@@ -32,7 +32,7 @@ from memlab.papers.memagent import TINY
 from memlab.worlds.dialogues import Dialogue, Dialogues, Said, facts, parse
 from memlab.worlds.scoring import token_f1
 
-SHOWN = 6  # notes that a search shows, to either agent
+SHOWN = 5  # notes that a search shows, to either agent
 CALL_TOKENS = 14  # "update", a place, a note of two facts and the end token
 ANSWER_TOKENS = 24  # four facts and the end token
 
@@ -171,7 +171,7 @@ class Moments:
 
     name = "moments"
     count: int = 152
-    sessions: int = 2
+    sessions: int = 8
     others: int = 3
 
     def make(self, rng: random.Random, size: int = 0) -> Moment:
@@ -180,13 +180,13 @@ class Moments:
 
 @lru_cache(maxsize=4)
 def _moments(count: int, sessions: int, others: int) -> tuple[Moment, ...]:
-    """One for each question, at the last message that its answer rests on."""
+    """One for each question, at one of the messages that speak of what it asks: news, or something said again."""
     rng, moments = random.Random(f"moments/{count}/{sessions}"), []
     while len(moments) < count:
         task = Dialogues().make(rng, sessions)
         banks = _heard(task, rng)
-        for question, gold in zip(task.questions, task.gold_of, strict=True):
-            at = task.messages.index(gold[-1])
+        for question in task.questions:
+            at = rng.choice([i for i, message in enumerate(task.messages) if about(question, [message])])
             known = {asked: tuple(said.value for said in about(asked, banks[at + 1])) for asked in task.questions}
             rest = [q for q in task.questions if known[q] and q != question]
             asked = [question, *rng.sample(rest, min(others, len(rest)))]

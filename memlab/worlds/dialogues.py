@@ -123,7 +123,7 @@ class Dialogues:
 
     name = "dialogues"
     family: str = "pets"
-    people: int = 4
+    people: int = 3
     messages: int = 6
     repeats: float = 0.2
     small_talk: float = 0.2

@@ -37,7 +37,7 @@ session = lab.start("04", PRESET, SEED)
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM

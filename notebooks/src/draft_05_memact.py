@@ -37,6 +37,7 @@ session = lab.start("05", PRESET, SEED)
 
 import json
 import random
+from collections.abc import Iterable, Sequence
 
 import torch
 

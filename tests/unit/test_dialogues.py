@@ -45,7 +45,7 @@ def test_a_listener_who_forgets_nothing_knows_the_answers(seed, size, world):
 
 def test_all_three_kinds_of_question_are_common():
     kinds = Counter(kind for seed in range(200) for kind in Dialogues().make(random.Random(seed), 4).kinds)
-    assert min(kinds.values()) / kinds.total() > 0.25 and set(kinds) == {"once", "complement", "contradiction"}
+    assert min(kinds.values()) / kinds.total() > 0.2 and set(kinds) == {"once", "complement", "contradiction"}
 
 
 def test_the_families_share_no_sentence_and_all_words_are_in_the_tiny_models_vocabulary():

@@ -85,9 +85,9 @@ def test_who_never_edits_breaks_the_limit(tokenizer):
     assert mean(o.reward for o in outcomes) < 0 and all(o.metrics["prunes"] == 0 for o in outcomes)
 
 
-def test_half_random_editing_is_far_below(tokenizer):
-    assert mean(t.reward == 1.0 for t in played(memact.random_valid, tokenizer, 3, 200)) < 0.6
-    assert mean(t.reward == 1.0 for t in played(memact.random_valid, tokenizer, 8, 50)) < 0.2
+def test_one_bad_edit_in_ten_is_far_below(tokenizer):
+    assert 0.3 < mean(t.reward == 1.0 for t in played(memact.random_valid, tokenizer, 3, 200)) < 0.7
+    assert mean(t.reward == 1.0 for t in played(memact.random_valid, tokenizer, 8, 100)) < 0.4
 
 
 def test_rules_in_place_of_the_choice(tokenizer):
@@ -334,16 +334,18 @@ def test_eval_from_the_command_line():
 
 def test_what_is_left_of_earlier_work_can_be_pruned():
     """A note, or what a search found, stands in the history before the first turn; the policy did not write it."""
-    short, long = ("karl adopted coco .",), ("karl adopted coco .", "coco lives in rome .", "ada adopted milo .")
-    for leftover, record in (
-        (short, f"prune {short[0]} <end> record {IDS[0]} : done call :"),
-        (long, f"search karl <end> record {IDS[0]} : {' '.join(long)} call :"),
+    a, b, c, d = IDS[:4]
+    note, found = ("karl adopted coco .", "coco lives in rome ."), ("karl adopted coco .",)
+    for leftover, record, item, after in (
+        (note, f"prune {' '.join(note)} drop {a} {b} <end> record {c} : done call :", c, d),
+        (found, f"search karl <end> record {a} : {found[0]} call :", a, b),
     ):
-        texts = f"prune nothing . drop {IDS[0]}", "answer rex , oslo", "answer rome"
+        texts = f"prune nothing . drop {item}", "answer rex , oslo", "answer rome"
         asks, outcome = said(episode(replace(TASK, leftover=leftover)), *texts)
         assert asks[0].prompt == f"{BEGINNING} {record}"
-        assert asks[1].prompt == f"{BEGINNING} prune nothing . drop {IDS[0]} <end> record {IDS[1]} : done call :"
-        assert [(e.turn, e.op) for e in outcome.events] == [(-1, "write"), (0, "delete"), (0, "write")]
+        assert asks[1].prompt == f"{BEGINNING} prune nothing . drop {item} <end> record {after} : done call :"
+        assert asks[0].state["records"] == {item: " ".join(leftover)}
+        assert [(e.turn, e.op) for e in outcome.events][-2:] == [(0, "delete"), (0, "write")]
 
 
 def test_the_last_segment_trains_only_what_was_sampled(tokenizer):
