@@ -97,13 +97,12 @@ def train(
         begin = partial(gpu.run, plan, out)
     else:
         from memlab import contenders, lab
-        from memlab.policies import pretrained
         from memlab.training import train as training
 
         lab.use_threads()
         settings, out = training.settings_of(dial, seed, steps, papers.get(paper)), out or Path("runs") / f"{paper}-{seed}"
         source = "tiny" if start == "untrained" else contenders.weights_of(papers.get(paper), start)
-        begin = partial(training.train, papers.get(paper), *pretrained.load(source), settings, out)
+        begin = partial(training.train_stages, papers.get(paper), source, settings, out)
     print(f"{title}, {settings.steps} steps of {settings.tasks} x {settings.group} rollouts, seed {seed}, into {out}")
     try:
         policy = begin(resume=resume, on_step=_progress(settings.steps))

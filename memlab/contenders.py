@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from memlab.papers import Paper
@@ -51,7 +52,13 @@ def contender(paper: Paper, name: str, seed: int = 0, model: str = "tiny") -> Co
     source = model if untrained else weights_of(paper, name)
     weights, tokenizer = pretrained.load(source)
     policy = ModelPolicy(weights, tokenizer, temperature=0, seed=seed, name=name)
-    return Contender(name, policy, paper.baselines.get(name, paper.episode), str(source))
+    episode = paper.baselines.get(name, paper.episode)
+    for stage in paper.stages[1:]:  # a run of two agents: the second one is asked by the episode
+        beside = Path(source).parent / stage.folder / "policy"
+        if episode is paper.episode and beside.is_dir():
+            frozen = ModelPolicy(*pretrained.load(beside), temperature=0, seed=seed, name=stage.folder)
+            episode = partial(episode, **{stage.folder: frozen})
+    return Contender(name, policy, episode, str(source))
 
 
 def weights_of(paper: Paper, name: str) -> str:

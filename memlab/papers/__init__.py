@@ -23,6 +23,18 @@ class World(Protocol):
 
 
 @dataclass(frozen=True)
+class Stage:
+    """One policy that a paper trains. Most papers have one stage; Memory-R1 trains a manager and then an answer agent.
+
+    folder: where its run goes, inside the paper's run: "" is the run itself.
+    prepare: (weights that training starts from, the paper's run) -> the world and the episode for `memlab.training.train.train`.
+    """
+
+    folder: str = ""
+    prepare: Callable[[Any, Any], dict[str, Any]] = lambda start, out: {}
+
+
+@dataclass(frozen=True)
 class Paper:
     """What the trainer, the evaluation, the CLI and the views need to know of one paper.
 
@@ -35,6 +47,7 @@ class Paper:
     learned: except these, whose turns have to be learned: name -> the recorded policy that they run with. NAME-0 is one that was
         warm-started and trained in the baseline's own episode.
     ablations: name -> what `memlab.training.train.train` is told otherwise; asked in the paper's own episode.
+    stages: what is trained, one after the other, each from the same start.
     warmstart: how the warm start differs from the defaults of `memlab.training.warmstart.finetune`.
     train_sizes: sizes of the training tasks. tasks_per_step, train_steps: at most so many, where one task takes many turns.
     eval_sizes: sizes that `memlab eval` asks when it is not told which.
@@ -52,6 +65,7 @@ class Paper:
     baselines: dict[str, Callable[[Any], Episode]] = field(default_factory=dict)
     learned: dict[str, str] = field(default_factory=dict)
     ablations: dict[str, dict[str, Any]] = field(default_factory=dict)
+    stages: tuple[Stage, ...] = (Stage(),)
     warmstart: dict[str, Any] = field(default_factory=dict)
     train_sizes: tuple[int, ...] = (1, 2, 3, 4)
     tasks_per_step: int = 64

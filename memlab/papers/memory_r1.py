@@ -27,8 +27,12 @@ from typing import Any, NamedTuple
 
 from memlab.episode import Ask, Episode, Outcome
 from memlab.memory import Bank, sentences
-from memlab.papers import Paper
+from memlab.papers import Paper, Stage
 from memlab.papers.memagent import TINY
+from memlab.policies import pretrained
+from memlab.policies.base import Policy
+from memlab.policies.model import ModelPolicy
+from memlab.rollout import play
 from memlab.worlds.dialogues import Dialogue, Dialogues, Said, facts, parse
 from memlab.worlds.scoring import token_f1
 
@@ -85,7 +89,7 @@ def manage(bank: Bank, message: str, task: Any, manager: Manager | None = None):
     apply(bank, shown, parse_call(manager(ask) if manager else (yield ask)))
 
 
-def answer(bank: Bank, question: str, task: Any, reader=None, distil: bool = True):
+def answer(bank: Bank, question: str, task: Any, reader: Policy | None = None, distil: bool = True):
     """One question: the notes like it are read. Part of an episode; returns the answer's values.
 
     reader: a frozen policy that answers instead of the one that is played. distil: the useful notes are said, and their values
@@ -103,8 +107,11 @@ def values(text: str) -> list[str]:
     return list(dict.fromkeys(said.value if (said := parse(sentence)) else sentence for sentence in sentences(text)))
 
 
-def episode(task: Dialogue, manager: Manager | None = None, reader=None, distil: bool = True) -> Episode:
-    """A whole conversation, message by message, then all its questions. Reward: the share of them that is answered exactly."""
+def episode(task: Dialogue, manager: Manager | None = None, reader: Policy | None = None, distil: bool = True) -> Episode:
+    """A whole conversation, message by message, then all its questions. Reward: the share of them that is answered exactly.
+
+    manager: a rule in the manager's place. reader: the answer agent, if it is not the policy that is played.
+    """
     bank = Bank()
     for turn, message in enumerate(task.messages):
         bank.turn = turn
@@ -203,8 +210,35 @@ def _heard(task: Dialogue, rng: random.Random) -> list[tuple[str, ...]]:
     return [*banks, tuple(bank.notes.values())]
 
 
-def moment(task: Moment, reader=None) -> Episode:
-    """The manager's bandit: one operation, and the reward is the answer agent's: the share of right answers."""
+class Heard:
+    """The world of the answer agent: the training questions, over banks that `manager` kept of whole conversations."""
+
+    name = "heard"
+
+    def __init__(self, manager: Policy, count: int = 152, sessions: int = 8):
+        rng, self.moments = random.Random(f"heard/{count}/{sessions}"), []
+        tasks = [Dialogues().make(rng, sessions) for _ in range(count)]
+        banks = [Bank() for _ in tasks]
+        play([_hear(task, bank) for task, bank in zip(tasks, banks, strict=True)], manager)
+        for task, bank in zip(tasks, banks, strict=True):
+            notes = tuple(bank.notes.values())
+            self.moments += [Moment(notes, "", (q,), (a,)) for q, a in zip(task.questions, task.answers, strict=True)]
+        self.moments = self.moments[:count]
+
+    def make(self, rng: random.Random, size: int = 0) -> Moment:
+        return rng.choice(self.moments)
+
+
+def _hear(task: Dialogue, bank: Bank) -> Episode:
+    for message in task.messages:
+        yield from manage(bank, message, task)
+    return Outcome(0.0, "")
+
+
+def moment(task: Moment, reader: Policy | None = None, distil: bool = True) -> Episode:
+    """The manager's bandit: one operation, and the reward is the answer agent's: the share of right answers. Without a message
+    the answer agent alone is asked.
+    """
     bank = Bank()
     bank.turn = -1
     bank.add(*task.notes)
@@ -213,7 +247,7 @@ def moment(task: Moment, reader=None) -> Episode:
         yield from manage(bank, task.message, task)
     given = []
     for question in task.questions:
-        given.append((yield from answer(bank, question, task, reader)))
+        given.append((yield from answer(bank, question, task, reader, distil)))
     right, f1 = marked(given, task.answers)
     return Outcome(right, _written(given), {"f1": f1}, tuple(bank.events))
 
@@ -287,6 +321,20 @@ def _said(ask: Ask, found: Sequence[Said]) -> str:
     return " ".join(words) or TINY.empty
 
 
+def _frozen(weights) -> Policy:
+    return ModelPolicy(*pretrained.load(weights), temperature=0)
+
+
+def _manager_learns(start, out) -> dict:
+    """With the answer agent frozen as it begins."""
+    return {"world": Moments(), "episode": partial(moment, reader=_frozen(start))}
+
+
+def _reader_learns(start, out) -> dict:
+    """With the manager frozen as it was trained."""
+    return {"world": Heard(_frozen(out / "policy")), "episode": moment}
+
+
 PAPER = Paper(
     name="memory_r1",
     title="Memory-R1",
@@ -301,7 +349,12 @@ PAPER = Paper(
         "rule-crud": partial(episode, manager=crud),
         "no-memory": partial(episode, manager=nothing),
     },
-    train_sizes=(2,),
-    eval_sizes=(2, 4, 8),
-    record_sizes=(2, 4, 8, 16),
+    learned={"append-only": "warmstart", "rule-crud": "warmstart", "no-memory": "warmstart"},
+    stages=(Stage(prepare=_manager_learns), Stage("reader", _reader_learns)),
+    warmstart={"tasks": 3000, "sizes": (2, 4), "learning_rate": 3e-3},
+    train_sizes=(8,),
+    train_steps=100,
+    tasks_per_step=32,
+    eval_sizes=(4, 8, 16),
+    record_sizes=(4, 8, 16),
 )

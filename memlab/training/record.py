@@ -25,7 +25,7 @@ import torch
 from memlab import contenders, evaluation, papers, presets
 from memlab.papers import Paper
 from memlab.policies import pretrained
-from memlab.training.train import save_policy, settings_of, train
+from memlab.training.train import save_policy, settings_of, train, train_stages
 from memlab.training.warmstart import finetune
 
 SEEDS = (0, 1, 2, 3, 4)
@@ -46,9 +46,12 @@ def _warm(paper: Paper, episode):
 
 
 def trained(paper: Paper, seed: int) -> None:
-    """One GRPO run at the cpu preset."""
-    model, tokenizer = pretrained.load(_home(paper, "warmstart") / "policy")
-    _train(paper, model, tokenizer, seed, _home(paper, f"trained-{seed}"))
+    """One GRPO run at the cpu preset, all its stages."""
+    out = _home(paper, f"trained-{seed}")
+    settings = settings_of(presets.get("cpu"), seed, paper=paper)
+    train_stages(paper, _home(paper, "warmstart") / "policy", settings, out, resume=(out / "run.json").exists())
+    for checkpoints in out.rglob("checkpoints"):
+        shutil.rmtree(checkpoints)
 
 
 def baseline(paper: Paper, name: str) -> None:

@@ -138,6 +138,20 @@ def train(
     return out / "policy"
 
 
+def train_stages(paper: Paper, start, settings: GRPOSettings, out: str | Path, resume: bool = False, **kwargs) -> Path:
+    """All that `paper` trains: each of its stages in its folder of `out`, from the weights at `start`.
+
+    Returns what `train` does for the first. kwargs: of `train`, for every stage. With `resume`, a stage that has ended is kept,
+    and one that has not begun begins.
+    """
+    for stage in paper.stages:
+        folder = Path(out) / stage.folder
+        begun = resume and (not stage.folder or (folder / "run.json").exists())
+        model, tokenizer = pretrained.load(start)
+        train(paper, model, tokenizer, settings, folder, resume=begun, **stage.prepare(start, Path(out)), **kwargs)
+    return Path(out) / "policy"
+
+
 def save_policy(model, tokenizer, directory: Path) -> None:
     """Weights (safetensors), tokenizer and manifest into `directory`, whole or not at all."""
     partial = directory.with_name(directory.name + ".partial")

@@ -1,21 +1,26 @@
 """Memory-R1: the manager's operations, the answer agent's reading, and the examples that each is trained on."""
 
 import random
+import shutil
 from dataclasses import replace
+from pathlib import Path
 from statistics import mean
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memlab import evaluation, papers
+from memlab import contenders, evaluation, papers
 from memlab.episode import Ask
 from memlab.memory import Bank, sentences
 from memlab.papers import memory_r1
-from memlab.papers.memory_r1 import Call, Moments, apply, episode, moment, parse_call, values
+from memlab.papers.memory_r1 import Call, Heard, Moments, apply, episode, moment, parse_call, values
 from memlab.policies import pretrained
 from memlab.policies.scripted import ScriptedPolicy
 from memlab.rollout import play
+from memlab.training.grpo import GRPOSettings
+from memlab.training.train import train_stages
 from memlab.worlds.dialogues import Dialogue, Dialogues, facts, parse
 
 PAPER = papers.get("memory_r1")
@@ -224,3 +229,37 @@ def test_the_random_rule_writes_every_operation_and_any_part_of_an_answer():
     said = {memory_r1.random_valid(Ask("", 1, state), rng) for _ in range(200)}
     assert said == {"mira adopted rex .", "mira also adopted scout .", "mira adopted rex . mira also adopted scout ."}
     assert memory_r1.random_valid(Ask("", 1, state | {"notes": []}), rng) == "nothing ."
+
+
+# ---------------------------------------------------------------- training
+
+
+def test_the_manager_is_trained_and_then_the_answer_agent_and_a_run_is_both(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = GRPOSettings(steps=2, tasks=2, group=4, learning_rate=1e-3, save_steps=1)
+    steps = []
+    start = pretrained.TINY
+    policy = train_stages(PAPER, start, settings, "run", on_step=steps.append)
+    assert policy == Path("run/policy") and len(steps) == 4
+    who = contenders.contender(PAPER, "run")
+    frozen = who.episode.keywords["reader"]
+    trained, reader, before = (pretrained.load(p)[0].state_dict() for p in ("run/policy", "run/reader/policy", start))
+    assert all(torch.equal(frozen.model.state_dict()[k], reader[k]) for k in reader)
+    for weights in (trained, reader):
+        assert set(weights) == set(before)
+    [t] = play([who.episode(TASK)], who.policy, [TASK])
+    assert [turn.ask.by is frozen for turn in t.turns] == [False] * 5 + [True] * 2
+    with pytest.raises(FileExistsError, match="already holds a run"):
+        train_stages(PAPER, start, settings, "run")
+    shutil.rmtree("run/reader")
+    train_stages(PAPER, start, settings, "run", resume=True, on_step=steps.append)
+    assert len(steps) == 6 and Path("run/reader/policy").is_dir(), "the first stage was finished, the second began"
+
+
+def test_the_answer_agent_learns_over_banks_that_the_manager_kept(tokenizer):
+    world = Heard(ScriptedPolicy(PAPER.oracle, tokenizer), count=12, sessions=2)
+    assert len(world.moments) == 12 and all(not m.message and len(m.questions) == 1 for m in world.moments)
+    best = play([moment(m) for m in world.moments], ScriptedPolicy(PAPER.oracle, tokenizer), world.moments)
+    assert all(t.reward == 1.0 and len(t.turns) == 1 for t in best)
+    empty = Heard(ScriptedPolicy(lambda ask, rng: "noop", tokenizer), count=3, sessions=1)
+    assert all(m.notes == () for m in empty.moments)
