@@ -124,16 +124,20 @@ def episode(task: Dialogue, manager: Manager | None = None, reader: Policy | Non
     wrong = {said[:2] for sentence in task.stale for said in facts(sentence) if said[:3] in held}
     golds = [(kind, facts(" ".join(gold))) for kind, gold in zip(task.kinds, task.gold_of, strict=True)]
     joined = [gold for kind, gold in golds if kind == "complement"]
-    replaced = [gold[0] for kind, gold in golds if kind == "contradiction"]
+    changed = {kind: [gold for its, gold in golds if its == kind] for kind in ("contradiction", "retraction")}
+    kept = lambda gold: all(said[:3] in held for said in gold)  # noqa: E731
+    true = {kind: sum(kept(gold) and gold[0][:2] not in wrong for gold in its) for kind, its in changed.items()}
     return Outcome(
         reward=right,
         answer=_written(given),
         metrics={
             "f1": f1,
             "complements": len(joined),
-            "complements_kept": sum(all(said[:3] in held for said in gold) for gold in joined),
-            "contradictions": len(replaced),
-            "contradictions_overwritten": sum(said[:3] in held and said[:2] not in wrong for said in replaced),
+            "complements_kept": sum(map(kept, joined)),
+            "contradictions": len(changed["contradiction"]),
+            "contradictions_overwritten": true["contradiction"],
+            "retractions": len(changed["retraction"]),
+            "retractions_deleted": true["retraction"],
             "notes": len(bank.notes),
         },
         events=tuple(bank.events),
@@ -193,9 +197,11 @@ def _moments(count: int, sessions: int, others: int) -> tuple[Moment, ...]:
         task = Dialogues().make(rng, sessions)
         banks = _heard(task, rng)
         for question in task.questions:
-            at = rng.choice([i for i, message in enumerate(task.messages) if about(question, [message])])
+            at = rng.choice([i for i, message in enumerate(task.messages) if _asks(question, parse(message))])
             known = {asked: tuple(said.value for said in about(asked, banks[at + 1])) for asked in task.questions}
             rest = [q for q in task.questions if known[q] and q != question]
+            if not known[question]:
+                continue  # nothing holds of it at this moment
             asked = [question, *rng.sample(rest, min(others, len(rest)))]
             moments.append(Moment(banks[at], task.messages[at], tuple(asked), tuple(known[q] for q in asked)))
     return tuple(moments[:count])
@@ -275,12 +281,17 @@ def random_valid(ask: Ask, rng: random.Random) -> str:
 
 
 def oracle(ask: Ask, rng: random.Random) -> str:
-    """Note what is new, in place of what it contradicts; answer with all that joins, and the last of what does not."""
+    """Note what is new, in place of what it contradicts; delete what is taken back; answer with all that joins, else the last."""
     if "question" in ask.state:
-        found = sorted(about(ask.state["question"], ask.state["notes"]), key=lambda said: said.further)
+        found = sorted(about(ask.state["question"], ask.state["notes"]), key=lambda said: said.form == "further")
         return _said(ask, found if found and found[0].relation.joins else found[-1:])
     said, notes = parse(ask.state["message"]), ask.state["notes"]
-    if said is None or any(said[:3] == other[:3] for note in notes for other in facts(note)):
+    if said is None:
+        return "noop"
+    same = next((place for place, note in enumerate(notes) if any(other[:3] == said[:3] for other in facts(note))), None)
+    if said.form == "gone":
+        return "noop" if same is None else f"delete {same}"
+    if same is not None:
         return "noop"
     place = None if said.relation.joins else _place(said, notes)
     return f"add {said}" if place is None else f"update {place} {said}"
@@ -292,11 +303,13 @@ def append_only(ask: Ask) -> str:
 
 
 def crud(ask: Ask) -> str:
-    """One note for each subject and relation: a further value replaces what was there (what prompted managers do)."""
+    """One note for each subject and relation: news replaces what was there, or deletes it (what prompted managers do)."""
     said, notes = parse(ask.state["message"]), ask.state["notes"]
     if said is None:
         return "noop"
     place = _place(said, notes)
+    if said.form == "gone":
+        return "noop" if place is None else f"delete {place}"
     return f"add {said}" if place is None else f"update {place} {said}"
 
 
@@ -312,8 +325,11 @@ def _place(said: Said, notes: Sequence[str]) -> int | None:
 
 def about(question: str, notes: Sequence[str]) -> list[Said]:
     """The facts in `notes` that `question` asks for, in their order, each once."""
-    found = {said[:3]: said for note in notes for said in facts(note) if said.relation.question.format(said.subject) == question}
-    return list(found.values())
+    return list({said[:3]: said for note in notes for said in facts(note) if _asks(question, said)}.values())
+
+
+def _asks(question: str, said: Said | None) -> bool:
+    return said is not None and said.relation.question.format(said.subject) == question
 
 
 def _said(ask: Ask, found: Sequence[Said]) -> str:

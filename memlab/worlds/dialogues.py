@@ -1,11 +1,12 @@
 """Conversations over several sessions, and questions afterwards: what a store of notes is for. The shape is LoCoMo's.
 
-People are told about again and again. What is new about them either joins what was known, or takes its place:
+People are told about again and again. What is new about them joins what was known, takes its place, or takes it back:
 
     mira adopted rex .       mira also adopted scout .       who did mira adopt ?      rex , scout    (a complement)
     mira lives in oslo .     mira lives in rome now .        where does mira live ?    rome           (a contradiction)
+    mira adopted luna .      mira sold rex .                 who did mira adopt ?      luna           (a retraction)
 
-Both look alike to a rule that compares subject and relation. In between things are said twice, and small talk says nothing.
+All three look alike to a rule that compares subject and relation. In between things are said twice, and small talk says nothing.
 Add a relation to a family below: its words must be in the tiny model's vocabulary (`memlab.training.pretrain`).
 """
 
@@ -21,19 +22,26 @@ from memlab.worlds.sentences import CITIES, PEOPLE, PETS
 
 
 class Relation(NamedTuple):
-    """One kind of fact: how it is told at first, how a further value is, its question, and whether a further value joins."""
+    """One kind of fact: how it is told at first, how a further value is, and how one is taken back; the question; its values.
+
+    gone: "" where a further value takes the place of the first, which is a contradiction; else it joins it, as a complement.
+    """
 
     first: str
     further: str
+    gone: str
     question: str
     values: tuple[str, ...]
-    joins: bool  # True: a complement; False: a contradiction
+
+    @property
+    def joins(self) -> bool:
+        return bool(self.gone)
 
 
-ADOPTED = Relation("{} adopted {} .", "{} also adopted {} .", "who did {} adopt ?", tuple(PETS), True)
-LIVES = Relation("{} lives in {} .", "{} lives in {} now .", "where does {} live ?", tuple(CITIES), False)
-WAS = Relation("{} was in {} .", "{} was also in {} .", "where was {} ?", tuple(CITIES), True)
-LIKES = Relation("{} likes {} .", "{} likes {} now .", "who is it {} likes ?", tuple(PEOPLE), False)
+ADOPTED = Relation("{} adopted {} .", "{} also adopted {} .", "{} sold {} .", "who did {} adopt ?", tuple(PETS))
+LIVES = Relation("{} lives in {} .", "{} lives in {} now .", "", "where does {} live ?", tuple(CITIES))
+WAS = Relation("{} was in {} .", "{} was also in {} .", "{} was never in {} .", "where was {} ?", tuple(CITIES))
+LIKES = Relation("{} likes {} .", "{} likes {} now .", "", "who is it {} likes ?", tuple(PEOPLE))
 FAMILIES = {"pets": (ADOPTED, LIVES), "travels": (WAS, LIKES)}
 SMALL_TALK = (
     "hello how are you ?",
@@ -46,39 +54,44 @@ SMALL_TALK = (
     "thanks and good evening .",
 )
 MOST_VALUES = 4  # that a complement joins
+TAKEN_BACK = 0.3  # of the news about two values or more
+
+
+Topic = tuple[Relation, str]  # and whom it is about
 
 
 class Said(NamedTuple):
-    """One fact in a message. `further`: something was known about it already. said[:2] is its topic, said[:3] all it says."""
+    """What a message says: said[:2] is its topic, said[:3] the fact. form: how it is told, "first", "further" or "gone"."""
 
     relation: Relation
     subject: str
     value: str
-    further: bool
+    form: str
 
     def __str__(self) -> str:
-        return (self.relation.further if self.further else self.relation.first).format(self.subject, self.value)
+        return getattr(self.relation, self.form).format(self.subject, self.value)
 
 
 _SHAPES = [
-    (relation, further, re.compile(re.escape(shape).replace(r"\{\}", r"(\w+)")))
+    (relation, form, re.compile(re.escape(getattr(relation, form)).replace(r"\{\}", r"(\w+)")))
     for family in FAMILIES.values()
     for relation in family
-    for further, shape in ((True, relation.further), (False, relation.first))
+    for form in ("gone", "further", "first")
+    if getattr(relation, form)
 ]
 
 
 def parse(sentence: str) -> Said | None:
-    """The fact that `sentence` states, or None if it is none."""
-    for relation, further, shape in _SHAPES:
+    """What `sentence` says, or None if it is none of the shapes above."""
+    for relation, form, shape in _SHAPES:
         if match := shape.fullmatch(sentence):
-            return Said(relation, match[1], match[2], further)
+            return Said(relation, match[1], match[2], form)
     return None
 
 
 def facts(text: str) -> list[Said]:
-    """All facts that the sentences of `text` state, in their order."""
-    return [said for said in map(parse, sentences(text)) if said]
+    """All facts that the sentences of `text` state, in their order. What takes one back states none."""
+    return [said for said in map(parse, sentences(text)) if said and said.form != "gone"]
 
 
 @dataclass(frozen=True)
@@ -88,8 +101,8 @@ class Dialogue:
     sessions: of messages, each a sentence.
     questions, answers: (Q,) an answer is the values that hold at the end, in the order in which they were told.
     gold_of: (Q,) for each question the sentences that its answer rests on.
-    kinds: (Q,) "once" (told once), "complement" or "contradiction".
-    stale: sentences that a contradiction has made wrong.
+    kinds: (Q,) "once" (nothing was added), "complement", "contradiction" or "retraction" (one value or more was taken back).
+    stale: sentences that no longer hold.
     """
 
     sessions: tuple[tuple[str, ...], ...]
@@ -135,9 +148,9 @@ class Dialogues:
             raise ValueError(f"a dialogue has at least one session, not {size}")
         if self.family not in FAMILIES:
             raise ValueError(f"there is no family {self.family!r}; choose one of: {', '.join(FAMILIES)}")
-        known: dict[tuple[Relation, str], list[Said]] = {}  # what holds, in the order in which it was told
+        known: dict[Topic, list[Said]] = {}  # what holds, in the order in which it was told
+        stale: list[Said] = []  # what does no longer
         told: list[str] = []
-        stale: set[str] = set()
         people = rng.sample(PEOPLE, self.people)
         for _ in range(size * self.messages):
             roll = rng.random()
@@ -146,36 +159,43 @@ class Dialogues:
             elif roll < self.small_talk + self.repeats and known:
                 told.append(str(rng.choice([said for held in known.values() for said in held])))
             else:
-                told.append(str(self._news(rng, people, known, stale)))
+                told.append(self._news(rng, people, known, stale))
         topics = rng.sample(list(known), min(self.questions, len(known)))
-        changed = {said[:2] for sentence in stale for said in facts(sentence)}
+        changed = {said[:2] for said in stale}
+
+        def kind(topic: Topic) -> str:
+            if topic in changed:
+                return "retraction" if topic[0].joins else "contradiction"
+            return "complement" if len(known[topic]) > 1 else "once"
+
         return Dialogue(
             sessions=tuple(tuple(told[i : i + self.messages]) for i in range(0, len(told), self.messages)),
             questions=tuple(relation.question.format(subject) for relation, subject in topics),
             answers=tuple(tuple(said.value for said in known[topic]) for topic in topics),
             gold_of=tuple(tuple(str(said) for said in known[topic]) for topic in topics),
-            kinds=tuple(
-                "contradiction" if topic in changed else "complement" if len(known[topic]) > 1 else "once" for topic in topics
-            ),
-            stale=frozenset(stale),
+            kinds=tuple(map(kind, topics)),
+            stale=frozenset(map(str, stale)),
         )
 
-    def _news(self, rng, people, known, stale) -> Said:
-        """A fact that changes what holds: something first told, told in addition, or told instead."""
-        open_topics = [
-            (relation, person)
-            for person in people
-            for relation in FAMILIES[self.family]
-            if not relation.joins or len(known.get((relation, person), ())) < MOST_VALUES
-        ]
-        relation, subject = topic = rng.choice(open_topics)
+    def _news(self, rng: random.Random, people: list[str], known: dict[Topic, list[Said]], stale: list[Said]) -> str:
+        """A message that changes what holds: something told first, in addition, or instead, or taken back."""
+        used = {said[:3] for said in stale} | {said[:3] for held in known.values() for said in held}
+        owned = {said.value for held in known.values() for said in held if said.relation.joins}
+        fresh = {}
+        for topic in ((relation, person) for person in people for relation in FAMILIES[self.family]):
+            relation, person = topic  # a pet has one owner: else its name would not say whose it is
+            taken = owned if relation.joins else {person}
+            if values := [v for v in relation.values if v not in taken and (*topic, v) not in used]:
+                fresh[topic] = values
+        if not fresh:
+            return rng.choice(SMALL_TALK)
+        relation, subject = topic = rng.choice(list(fresh))
         held = known.setdefault(topic, [])
-        taken = {said.value for said in held} | {subject}
-        if relation.joins:  # a pet has one owner, or its name would say nothing about whose it is
-            taken |= {said.value for other, told in known.items() if other[0] is relation for said in told}
-        taken |= {said.value for sentence in stale for said in facts(sentence) if said[:2] == topic}  # nobody moves back
-        said = Said(relation, subject, rng.choice([value for value in relation.values if value not in taken]), bool(held))
+        if relation.joins and len(held) > 1 and (len(held) == MOST_VALUES or rng.random() < TAKEN_BACK):
+            stale.append(held.pop(rng.randrange(len(held))))
+            return str(stale[-1]._replace(form="gone"))
+        said = Said(relation, subject, rng.choice(fresh[topic]), "further" if held else "first")
         if held and not relation.joins:
-            stale.add(str(held.pop()))
+            stale.append(held.pop())
         held.append(said)
-        return said
+        return str(said)

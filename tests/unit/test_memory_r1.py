@@ -127,6 +127,8 @@ def test_what_the_two_agents_see():
         "complements_kept": 1,
         "contradictions": 1,
         "contradictions_overwritten": 1,
+        "retractions": 0,
+        "retractions_deleted": 0,
         "notes": 3,
     }
     assert [(e.turn, e.op) for e in outcome.events] == [(0, "write"), (2, "write"), (3, "write"), (4, "rewrite")]
@@ -162,6 +164,7 @@ def test_rules_order_as_they_should(tokenizer):
         assert all(o.reward == o.metrics["f1"] == 1.0 for o in best)
         assert share(best, "complements_kept", "complements") == 1.0
         assert share(best, "contradictions_overwritten", "contradictions") == 1.0
+        assert share(best, "retractions_deleted", "retractions") == 1.0
         crud = outcomes(tokenizer, PAPER.oracle, 16, PAPER.baselines["rule-crud"], world=world)
         assert share(crud, "complements_kept", "complements") == 0.0
         assert share(crud, "contradictions_overwritten", "contradictions") == 1.0
@@ -193,7 +196,8 @@ def test_there_are_exactly_152_training_questions(tokenizer):
         assert {len(sentences(note)) for note in task.notes} <= {1}
         assert len(task.questions) == len(set(task.questions)) == len(task.answers) <= 4 and all(task.answers)
         said = parse(task.message)
-        assert said.relation.question.format(said.subject) == task.questions[0] and said.value in task.answers[0]
+        assert said.relation.question.format(said.subject) == task.questions[0]
+        assert (said.value in task.answers[0]) == (said.form != "gone")
 
 
 def test_a_moment_rewards_the_operation_that_the_question_needs(tokenizer):
@@ -208,16 +212,17 @@ def test_a_moment_rewards_the_operation_that_the_question_needs(tokenizer):
     best = play([moment(task, reader) for task in tasks], ScriptedPolicy(PAPER.oracle, tokenizer), tasks)
     assert mean(t.reward for t in best) == 1.0 and all(len(t.rows) == 1 for t in best)
     alone = [replace(task, questions=task.questions[:1], answers=task.answers[:1]) for task in tasks]
-    again = [any(facts(note)[0][:3] == parse(task.message)[:3] for note in task.notes) for task in alone]
+    known = [any(facts(note)[0][:3] == parse(task.message)[:3] for note in task.notes) for task in alone]
+    again = [k and parse(task.message).form != "gone" for k, task in zip(known, alone, strict=True)]
     assert rewards(lambda task: "noop", alone) == list(map(float, again)), "news is asked for, and what is said again is known"
-    assert 20 < sum(again) < 76
+    assert 20 < sum(again) < 76 and sum(known) - sum(again) > 5
     joins = [task for task in alone if " also " in task.message]
-    assert len(joins) > 20 and mean(rewards(lambda task: f"update 0 {task.message}", joins)) < 0.5
-    first = [task for task in tasks if len(task.questions) > 1 and not parse(task.message).further]
+    assert len(joins) > 10 and mean(rewards(lambda task: f"update 0 {task.message}", joins)) < 0.5
+    first = [task for task in tasks if len(task.questions) > 1 and parse(task.message).form == "first"]
     ruin = lambda task: f"update 0 {task.message}"  # noqa: E731
     asked = [[replace(task, questions=task.questions[:n], answers=task.answers[:n]) for task in first] for n in (1, 4)]
     alone, all_of_them = (mean(rewards(ruin, tasks)) for tasks in asked)
-    assert alone > all_of_them + 0.1, "only the other questions notice that another note was overwritten"
+    assert alone > all_of_them + 0.05, "only the other questions notice that another note was overwritten"
 
 
 def test_the_random_rule_writes_every_operation_and_any_part_of_an_answer():
