@@ -52,8 +52,8 @@ def run(paper: Paper, policy: Policy, size: int, n: int, seed: int, episode=None
 
 def summary(trajectories: Sequence[Trajectory], seconds: float | None = None) -> dict:
     """Means over tasks. accuracy: share of tasks with the full reward, and ci95 (Wilson), in [0, 1]; tokens a task, but
-    largest_context_tokens of any; latency_s: batch wall time over tasks. What else an outcome measures comes with its own 95 %
-    interval of the mean, as NAME_ci95.
+    largest_context_tokens of any; latency_s: batch wall time over tasks. What an outcome measures besides comes with the 95 %
+    interval of its mean, as NAME_ci95.
     """
     n = len(trajectories)
     right = sum(t.reward == 1.0 for t in trajectories)
@@ -68,7 +68,7 @@ def summary(trajectories: Sequence[Trajectory], seconds: float | None = None) ->
         "generated_tokens": mean([t.generated_tokens for t in trajectories]),
         "latency_s": None if seconds is None else round(seconds / n, 5),
     }
-    for name in [name for name in trajectories[0].outcome.metrics if name != "f1"]:
+    for name in trajectories[0].outcome.metrics:
         values = [t.outcome.metrics[name] for t in trajectories]
         half = 1.959964 * statistics.stdev(values) / math.sqrt(n) if n > 1 else math.inf
         record |= {name: mean(values), f"{name}_ci95": [round(mean(values) - half, 4), round(mean(values) + half, 4)]}

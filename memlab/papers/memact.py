@@ -89,9 +89,9 @@ class Context:
             self.texts.pop(item, None)
 
     def remember(self, facts: Sequence[str]) -> None:
-        """One record of earlier work, as every agenda but the first finds them: a note of two records, or what a search found."""
+        """One record of earlier work, as every agenda but the first finds one: a note, or a single fact that a search found."""
         text = " ".join(facts)
-        if len(facts) % 2:
+        if len(facts) == 1:
             self.add(-1, text, reply(f"search {text.split()[0]}", True), text)
         else:
             gone = self.history.delete(-1, [self.history.add(-1, fact) for fact in facts[:2]])
@@ -284,7 +284,7 @@ PAPER = Paper(
     name="memact",
     title="MemAct",
     notebook="05",
-    world=Lookup(two_hop=0.7),
+    world=Lookup(two_hop=0.7, answered=True),
     size_unit="questions",
     episode=episode,
     random_valid=random_valid,

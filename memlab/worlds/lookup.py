@@ -52,12 +52,14 @@ class Lookup:
     facts: sentences of one document. two_hop: share of questions that take two facts, the second found only through the first.
     leftover: share of tasks that begin with one to four facts in mind that are of no use: as every later question of a long task
         does, so that a short one teaches to forget.
+    answered: those facts are what one or two earlier questions were answered with, not any.
     """
 
     name = "lookup"
     facts: int = 4
     two_hop: float = 0.3
     leftover: float = 0.5
+    answered: bool = False
 
     def make(self, rng: random.Random, size: int) -> Objectives:
         """Raises ValueError unless 1 <= size <= MOST."""
@@ -69,7 +71,8 @@ class Lookup:
         adopted = [Fact("pet", person, pet) for person, pet in zip(people, pets, strict=True)]
         homes = [Fact("home", pet, rng.choice(CITIES)) for pet in pets]
         questions, gold = [], []
-        for first, second in list(zip(adopted, homes, strict=True))[:size]:
+        pairs = list(zip(adopted, homes, strict=True))
+        for first, second in pairs[:size]:
             if rng.random() < self.two_hop:
                 questions.append(TWO_HOP_QUESTION.format(first.subject))
                 gold.append((first, second))
@@ -81,6 +84,9 @@ class Lookup:
         rng.shuffle(directory)
         useless = [fact for fact in directory if fact not in {str(fact) for facts in gold for fact in facts}]
         leftover = rng.sample(useless, min(len(useless), rng.randint(1, 4))) if rng.random() < self.leftover else []
+        if self.answered and leftover:
+            earlier = [pair if rng.random() < self.two_hop else pair[1:] for pair in pairs[size:][: rng.randint(1, 2)]]
+            leftover = [str(fact) for facts in earlier for fact in facts]
         return Objectives(
             questions=tuple(questions),
             answers=tuple(facts[-1].value for facts in gold),

@@ -89,3 +89,16 @@ def test_the_best_document_comes_first_and_no_more_than_k():
 def test_any_text_is_a_query(text):
     search = Search(Lookup().make(random.Random(0), 1).documents)
     assert search(text) == search(text) and len(sentences(search(text))) <= 8
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 2**70), st.integers(1, 12))
+def test_what_is_left_may_be_what_answered_earlier_questions(seed, size):
+    task = Lookup(two_hop=0.7, leftover=1.0, answered=True).make(random.Random(seed), size)
+    plain = Lookup(two_hop=0.7, leftover=1.0).make(random.Random(seed), size)
+    assert (task.questions, task.documents, task.gold) == (plain.questions, plain.documents, plain.gold)
+    facts = list(map(parse, task.leftover))
+    assert 1 <= len(facts) <= 4 and not set(task.leftover) & set(task.gold)
+    assert set(task.leftover) <= set(facts_of(task))
+    homes = {fact.subject for fact in facts if fact.relation == "home"}
+    assert {fact.value for fact in facts if fact.relation == "pet"} <= homes, "a first hop is followed by its second"
