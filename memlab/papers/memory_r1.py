@@ -266,14 +266,14 @@ def _written(given: Sequence[Sequence[str]]) -> str:
 
 
 def random_valid(ask: Ask, rng: random.Random) -> str:
-    """A fallible pair. Half of the manager's operations are right, the others any operation on any note that is shown; the answer
-    agent says any part of what the notes say about the question.
+    """A fallible pair: half of what either does is right. The manager's other half is any operation on any note that is shown,
+    the answer agent's any part of what the notes say about the question.
     """
+    if rng.random() < 0.5:
+        return oracle(ask, rng)
     if "question" in ask.state:
         found = about(ask.state["question"], ask.state["notes"])
         return _said(ask, [said for said in found if rng.random() < 0.7] or found[:1])
-    if rng.random() < 0.5:
-        return oracle(ask, rng)
     message, notes = ask.state["message"], ask.state["notes"]
     name = rng.choice(["add", "add", "noop", *(["update", "update", "delete"] if notes else [])])
     place = rng.randrange(len(notes)) if notes else 0

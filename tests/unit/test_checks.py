@@ -3,8 +3,10 @@
 import pytest
 import torch
 
-from memlab.checks import mem1, memact, memagent
+from memlab.checks import mem1, memact, memagent, memory_r1
+from memlab.memory import sentences
 from memlab.papers.mem1 import EMPTY, parse_action
+from memlab.worlds.dialogues import parse
 
 
 def next_context(questions, completion, results):
@@ -63,6 +65,36 @@ def policy_loss(logprobs, old, advantages, mask, epsilon):
     return -(torch.minimum(ratio * a, ratio.clamp(1 - epsilon, 1 + epsilon) * a) * mask).sum() / mask.sum()
 
 
+def operate(notes, shown, call):
+    notes = dict(notes)
+    if call.name == "add":
+        notes[max(notes, default=-1) + 1] = call.text
+    elif 0 <= call.place < len(shown):
+        if call.name == "update":
+            notes[shown[call.place]] = call.text
+        elif call.name == "delete":
+            del notes[shown[call.place]]
+    return notes
+
+
+def in_place(notes, shown, call):
+    notes[99] = call.text
+    return notes
+
+
+def linked(rests_on, message, held):
+    mine = [q for q, its in rests_on.items() if message in its]
+    return mine + [q for q, its in rests_on.items() if message not in its and its <= held]
+
+
+def distilled(text):
+    return list(dict.fromkeys(parse(s).value for s in sentences(text) if parse(s)))
+
+
+def gains(ours, theirs):
+    return {name: round(100 * (ours[name] / theirs[name] - 1), 1) for name in ours}
+
+
 SOLVED = {
     memagent.overwrite: lambda memory, response, budget: " ".join(response.split()[:budget]),
     memagent.advantages: group_advantages,
@@ -79,6 +111,12 @@ SOLVED = {
     memact.reward: lambda right, questions, broken: -0.1 if broken else float(right == questions),
     memact.segment_advantages: spread,
     memact.loss_mask: trained_parts,
+    memory_r1.operation: operate,
+    memory_r1.reward: lambda values, gold: float(set(values) == set(gold)),
+    memory_r1.bandit: lambda rewards: rewards - rewards.mean(1, keepdim=True),
+    memory_r1.linked: linked,
+    memory_r1.distilled: distilled,
+    memory_r1.headline: gains,
 }
 
 
@@ -123,6 +161,24 @@ MISTAKES = [
     (memact.segment_advantages, lambda r, n: torch.repeat_interleave(r, torch.tensor(n)), "no baseline"),
     (memact.loss_mask, lambda parts, edit: [int(who == "policy") for who, _ in parts], "released code"),
     (memact.loss_mask, lambda parts, edit: [int(turn > edit) for _, turn in parts], "observations get no loss"),
+    (memory_r1.operation, in_place, "the notes that were passed in are changed"),
+    (memory_r1.operation, lambda n, s, c: operate(n, range(9), c), "1 is the place in the list"),
+    (memory_r1.operation, lambda n, s, c: operate(n, s, c) if c.name != "delete" else {8: n[8]}, "not all that were shown"),
+    (memory_r1.operation, lambda n, s, c: operate(n, s, c) if c.name else {}, "changes nothing"),
+    (memory_r1.operation, lambda n, s, c: operate(n, s, c._replace(text=f"{n[3]} {c.text}")), "paper appends|one more note"),
+    (memory_r1.reward, lambda values, gold: float(values == gold), "the order does not matter"),
+    (memory_r1.reward, lambda values, gold: len({*values} & {*gold}) / len(gold), "one of two is not exact"),
+    (memory_r1.reward, lambda values, gold: float({*gold} <= {*values}), "one too many is wrong"),
+    (memory_r1.bandit, lambda r: r - r.mean(), "the mean is over one moment"),
+    (memory_r1.bandit, lambda r: r, "subtract the group's mean"),
+    (memory_r1.bandit, lambda r: (r - r.mean(1, keepdim=True)) / r.std(1, keepdim=True), "no division"),
+    (memory_r1.linked, lambda rests, message, held: [q for q, its in rests.items() if message in its], "only the message's own"),
+    (memory_r1.linked, lambda rests, message, held: list(rests), "not told yet"),
+    (memory_r1.distilled, lambda text: distilled(text)[-1:], "not only the last"),
+    (memory_r1.distilled, lambda text: [parse(s).value for s in sentences(text)], "said twice"),
+    (memory_r1.distilled, lambda text: list(dict.fromkeys(s.split()[-2] for s in sentences(text))), "is no value"),
+    (memory_r1.headline, lambda a, b: {n: round(a[n] - b[n], 1) for n in a}, "not a difference"),
+    (memory_r1.headline, lambda a, b: {n: round(100 * (a[n] - b[n]) / a[n], 1) for n in a}, "relative to the baseline"),
 ]
 
 
