@@ -39,6 +39,7 @@ from memlab.worlds.scoring import token_f1
 SHOWN = 5  # notes that a search shows, to either agent
 CALL_TOKENS = 14  # "update", a place, a note of two facts and the end token
 ANSWER_TOKENS = 24  # four facts and the end token
+RIGHT = 0.33  # share of what the warm start's teacher does that is right
 
 
 def manager_prompt(notes: Sequence[str], message: str) -> str:
@@ -67,8 +68,10 @@ def parse_call(text: str) -> Call:
 
 
 def apply(bank: Bank, shown: Sequence[int], call: Call) -> None:
-    """Do what was called to `bank`. shown: the ids of the notes at each place. A place that was not shown changes nothing."""
-    if call.name == "add":
+    """Do what was called to `bank`. shown: the ids of the notes at each place. A place that was not shown changes nothing, and
+    neither does adding what a note says already, word for word.
+    """
+    if call.name == "add" and call.text not in bank.notes.values():
         bank.add(call.text)
     elif 0 <= call.place < len(shown):
         if call.name == "update":
@@ -266,14 +269,14 @@ def _written(given: Sequence[Sequence[str]]) -> str:
 
 
 def random_valid(ask: Ask, rng: random.Random) -> str:
-    """A fallible pair: half of what either does is right. The manager's other half is any operation on any note that is shown,
-    the answer agent's any part of what the notes say about the question.
+    """A fallible pair: a third of what either does is right. Else the manager calls any operation on any note that is shown, and
+    the answer agent says the first few facts that the notes have about the question.
     """
-    if rng.random() < 0.5:
+    if rng.random() < RIGHT:
         return oracle(ask, rng)
     if "question" in ask.state:
         found = about(ask.state["question"], ask.state["notes"])
-        return _said(ask, [said for said in found if rng.random() < 0.7] or found[:1])
+        return _said(ask, found[: rng.randint(1, max(1, len(found)))])
     message, notes = ask.state["message"], ask.state["notes"]
     name = rng.choice(["add", "add", "noop", *(["update", "update", "delete"] if notes else [])])
     place = rng.randrange(len(notes)) if notes else 0

@@ -95,9 +95,11 @@ def test_no_text_breaks_the_bank(text):
     assert len(bank) in (1, 2, 3)
 
 
-def test_a_place_is_that_of_the_list_that_was_shown():
+def test_a_place_is_that_of_the_list_that_was_shown_and_nothing_is_noted_twice():
     bank = Bank()
     bank.add("a", "b", "c")
+    apply(bank, [2, 0], Call("add", text="b"))
+    assert len(bank) == 3
     apply(bank, [2, 0], Call("update", 0, "d"))
     apply(bank, [2, 0], Call("delete", 1))
     apply(bank, [2, 0], Call("delete", 2))
@@ -170,7 +172,7 @@ def test_rules_order_as_they_should(tokenizer):
         assert share(crud, "contradictions_overwritten", "contradictions") == 1.0
         append = outcomes(tokenizer, PAPER.oracle, 16, PAPER.baselines["append-only"], world=world)
         assert share(append, "contradictions_overwritten", "contradictions") == 0.0
-        assert mean(o.metrics["notes"] for o in append) == 96
+        assert mean(o.metrics["notes"] for o in append) > 60
         chance = outcomes(tokenizer, PAPER.random_valid, 16, world=world)
         nothing = outcomes(tokenizer, PAPER.oracle, 16, PAPER.baselines["no-memory"], world=world)
         f1 = [mean(o.metrics["f1"] for o in each) for each in (best, crud, append, nothing)]
@@ -225,14 +227,14 @@ def test_a_moment_rewards_the_operation_that_the_question_needs(tokenizer):
     assert alone > all_of_them + 0.05, "only the other questions notice that another note was overwritten"
 
 
-def test_the_random_rule_writes_every_operation_and_any_part_of_an_answer():
+def test_the_random_rule_writes_every_operation_and_the_beginning_of_an_answer():
     rng, state = random.Random(0), {"message": "mira lives in rome now .", "notes": ["mira lives in oslo .", "tom adopted max ."]}
     names = {parse_call(memory_r1.random_valid(Ask("", 1, state), rng)).name for _ in range(200)}
     assert names == {"add", "update", "delete", "noop"}
     notes = ["mira adopted rex .", "mira also adopted scout . tom adopted max ."]
     state = {"question": "who did mira adopt ?", "notes": notes, "distil": True}
     said = {memory_r1.random_valid(Ask("", 1, state), rng) for _ in range(200)}
-    assert said == {"mira adopted rex .", "mira also adopted scout .", "mira adopted rex . mira also adopted scout ."}
+    assert said == {"mira adopted rex .", "mira adopted rex . mira also adopted scout ."}
     assert memory_r1.random_valid(Ask("", 1, state | {"notes": []}), rng) == "nothing ."
 
 
