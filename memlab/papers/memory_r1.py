@@ -39,7 +39,7 @@ from memlab.worlds.scoring import token_f1
 SHOWN = 5  # notes that a search shows, to either agent
 CALL_TOKENS = 14  # "update", a place, a note of two facts and the end token
 ANSWER_TOKENS = 24  # four facts and the end token
-RIGHT = 0.33  # share of what the warm start's teacher does that is right
+RIGHT = 0.5  # share of what the warm start's teacher does that is right
 
 
 def manager_prompt(notes: Sequence[str], message: str) -> str:
@@ -269,7 +269,7 @@ def _written(given: Sequence[Sequence[str]]) -> str:
 
 
 def random_valid(ask: Ask, rng: random.Random) -> str:
-    """A fallible pair: a third of what either does is right. Else the manager calls any operation on any note that is shown, and
+    """A fallible pair: half of what either does is right. Else the manager calls any operation on any note that is shown, and
     the answer agent says the first few facts that the notes have about the question.
     """
     if rng.random() < RIGHT:
@@ -370,7 +370,7 @@ PAPER = Paper(
     },
     learned={"append-only": "warmstart", "rule-crud": "warmstart", "no-memory": "warmstart"},
     stages=(Stage(prepare=_manager_learns), Stage("reader", _reader_learns)),
-    warmstart={"tasks": 3000, "sizes": (2, 4), "learning_rate": 3e-3},
+    warmstart={"tasks": 6000, "sizes": (2, 4, 8), "learning_rate": 3e-3},
     train_sizes=(8,),
     train_steps=100,
     tasks_per_step=32,

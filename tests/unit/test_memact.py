@@ -86,8 +86,8 @@ def test_who_never_edits_breaks_the_limit(tokenizer):
 
 
 def test_one_bad_edit_in_ten_is_far_below(tokenizer):
-    assert 0.3 < mean(t.reward == 1.0 for t in played(memact.random_valid, tokenizer, 3, 200)) < 0.7
-    assert mean(t.reward == 1.0 for t in played(memact.random_valid, tokenizer, 8, 100)) < 0.4
+    assert 0.5 < mean(t.reward == 1.0 for t in played(memact.random_valid, tokenizer, 3, 200)) < 0.85
+    assert mean(t.reward == 1.0 for t in played(memact.random_valid, tokenizer, 12, 100)) < 0.4
 
 
 def test_rules_in_place_of_the_choice(tokenizer):
@@ -97,7 +97,7 @@ def test_rules_in_place_of_the_choice(tokenizer):
     assert all(t.reward == 1.0 for t in full) and all(len(t.rows) == 1 for t in full)
     assert mean(t.peak_context_tokens for t in full) > 3 * mean(t.peak_context_tokens for t in own)
     window = played(memact.oracle, tokenizer, 8, episode=EPISODES["sliding-window"])
-    assert mean(t.reward == 1.0 for t in window) < 0.5
+    assert mean(t.reward == 1.0 for t in window) < 0.9
     for t in played(memact.oracle, tokenizer, 4, episode=EPISODES["prune-every-1"]):
         kinds = ["prune" if turn.ask.state["must prune"] else turn.text.split()[0] for turn in t.turns]
         assert all(then == "prune" for kind, then in zip(kinds, kinds[1:], strict=False) if kind == "search")
