@@ -96,6 +96,7 @@ class Replay:
                 fact = facts.setdefault(item, {"texts": [], "spans": [], "rewritten": [], "deleted": []})
                 if item not in now:
                     fact["deleted"].append(step)
+                    fact["texts"] = fact["texts"] or [was[item]]  # it was there before the first step
                     continue
                 if item not in was or not fact["spans"]:
                     fact["spans"].append([step, step])

@@ -236,7 +236,7 @@ def _turns(trajectory: Trajectory) -> tuple[list[_Turn], range]:
         turn = trajectory.turns[number] if 0 <= number < len(trajectory.turns) else None
         notes = []
         if turn is None:
-            notes.append("no exchange was recorded for this turn")
+            notes.append("before the first turn" if number < 0 else "no exchange was recorded for this turn")
         elif turn.overflow:
             notes.append("the context did not fit the window: nothing was written")
         elif turn.truncated:

@@ -103,6 +103,13 @@ STORES = {
 }
 
 
+def test_what_was_in_memory_before_the_first_step_and_is_deleted_there_has_its_text():
+    events = (Event(-1, "write", 0, "karl adopted coco ."), Event(0, "delete", 0, "karl adopted coco ."))
+    trajectory = Trajectory(None, [Turn(Ask("c", 1), "x", 1, 1)], [], Outcome(0.0, "", {}, events))
+    [fact] = Replay(trajectory).overview()["facts"]
+    assert (fact["text"], fact["spans"], fact["deleted"]) == ("karl adopted coco .", [], [0])
+
+
 @pytest.mark.parametrize("store", STORES)
 def test_any_memory_is_replayed_from_the_event_log(store):
     log = STORES[store]

@@ -152,7 +152,7 @@ def test_any_trajectory_can_be_shown():
     assert "gold" not in trajectory_text(play(STORY, task=False)).lower()
     late = Trajectory("any task", [], [], Outcome(0.0, "", {}, (Event(7, "write", 0, "x"), Event(-1, "fold", 0, "y"))))
     assert "turn 7" in trajectory_text(late) and "? fold" in trajectory_text(late)
-    assert "no exchange was recorded" in trajectory_table(late)
+    assert "no exchange was recorded" in trajectory_table(late) and "before the first turn" in trajectory_table(late)
 
 
 def test_long_trajectories_are_shortened_with_a_note():
