@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from memlab.episode import Episode
 from memlab.policies.scripted import Rule
 
-NAMES = ("memagent", "mem1", "memact", "memory_r1")
+NAMES = ("memagent", "mem1", "memact", "memory_r1", "agemem")
 
 
 class World(Protocol):

@@ -199,3 +199,45 @@ class Dialogues:
             stale.append(held.pop())
         held.append(said)
         return str(said)
+
+
+@dataclass(frozen=True)
+class Staged:
+    """What AgeMem's three stages are about: what is told, what comes after it and does not matter, and one question."""
+
+    told: tuple[str, ...]
+    noise: tuple[str, ...]
+    question: str
+    answers: tuple[str, ...]
+    gold: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The world of AgeMem. `make(rng, size)` draws a session about `people` people, and `size` messages about others."""
+
+    name = "stages"
+    people: int = 2
+    messages: int = 8
+
+    def make(self, rng: random.Random, size: int) -> Staged:
+        """Raises ValueError for a size below 1."""
+        if size < 1:
+            raise ValueError(f"at least one message must come between telling and asking, not {size}")
+        talk = Dialogues(people=self.people, messages=self.messages, questions=2 * self.people).make(rng, 1)
+        if not talk.questions:  # small talk only
+            return self.make(rng, size)
+        asked = rng.randrange(len(talk.questions))
+        named = set(" ".join(talk.messages).split())
+        people = rng.sample([name for name in PEOPLE if name not in named], min(size, 20))
+        pets = rng.sample([name for name in PETS if name not in named], min(size, 20))
+        return Staged(
+            told=talk.messages,
+            noise=tuple(
+                f"{ADOPTED.first.format(people[i % 20], pets[i % 20])} {LIVES.first.format(people[i % 20], rng.choice(CITIES))}"
+                for i in range(size)
+            ),
+            question=talk.questions[asked],
+            answers=talk.answers[asked],
+            gold=talk.gold_of[asked],
+        )

@@ -1,0 +1,248 @@
+"""AgeMem (arXiv 2601.01885): one policy with six tools, for a bank of notes and for its own context, in three stages.
+
+    stage 1   facts come up in conversation; nobody has asked anything yet       add, update, delete
+    ------    the context is wiped, the notes stay
+    stage 2   messages that will not matter fill the context, which has a limit  filter, summary
+    stage 3   the question                                                       retrieve, answer
+
+    context     user : karl adopted coco . coco lives in rome . call : noop <end> question : who did mira adopt ? call :
+    completion  retrieve mira
+    context     ... call : retrieve mira <end> notes : mira adopted rex . mira also adopted scout . call :
+    completion  answer mira adopted rex . mira also adopted scout .
+
+What was noted in stage 1 is credited by the answer in stage 3, across the wipe: every call is a training row or a part of one,
+and all rows have their trajectory's advantage (step-wise GRPO, section 3.4).
+
+Kept exactly: the stages and the wipe; related notes are shown with every message of stage 1; one call a message; `filter` drops
+the messages that have at least 0.6 of its criteria; the reward's three parts, and its penalties (section 3.5).
+Simplified: `composite` counts facts instead of asking a judge; stage 1 shows one message at a time; similarity is shared words;
+the policy writes its summaries itself; calls begin with a word, not JSON; the advantage is not divided by the deviation.
+Dropped: thinking before a call.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from memlab.episode import Ask, Episode, Outcome
+from memlab.memory import Bank
+from memlab.papers import Paper, memory_r1
+from memlab.papers.mem1 import reply
+from memlab.papers.memory_r1 import about, apply, manager_prompt, marked, parse_call, values
+from memlab.worlds.dialogues import Staged, Stages, facts
+from memlab.worlds.scoring import normalise
+
+EMPTY = "nothing ."
+TOOLS = ("add", "update", "delete", "retrieve", "summary", "filter")
+STORED, CLEANED = ("add", "update", "delete"), ("summary", "filter")
+RELATED, FOUND = 3, 5  # notes that are shown with a message of stage 1, and that `retrieve` finds
+WINDOW = 100  # words of the context in stages 2 and 3
+ROOM = 56  # words that stage 3 may need: the question, a call, five notes
+ROUNDS = 3  # calls in stage 3
+CALL_TOKENS = 24  # an answer of four facts, its word and the end token
+THRESHOLD = 0.6  # share of the criteria that a message must have to be dropped
+
+
+@dataclass
+class Used:
+    """What happened in one episode, for its reward."""
+
+    calls: dict[str, int] = field(default_factory=dict)  # tool -> how often it was called in form
+    largest: int = 0  # words of the context in stages 2 and 3
+    retrieved: list[str] = field(default_factory=list)
+    overflow: bool = False
+    given: list[str] | None = None  # the answer's values; None: there was none
+
+    def count(self, tool: str) -> None:
+        self.calls[tool] = self.calls.get(tool, 0) + 1
+
+
+Reward = Callable[[Staged, Bank, Used, str], float]  # with the last context
+
+
+def composite(task: Staged, bank: Bank, used: Used, context: str) -> float:
+    """(R_task + R_context + R_memory) / 3 + P (section 3.5), every judgement replaced by counting facts."""
+    right = -1.0 if used.given is None else marked([used.given], [task.answers])[0]
+    reduced = any(used.calls.get(tool) for tool in CLEANED) and not used.overflow
+    key = set(normalise(task.question))
+    r_context = [max(0.0, 1 - used.largest / WINDOW), float(reduced), len(key & set(normalise(context))) / len(key)]
+    stored, gold = list(bank.notes.values()), {said[:3] for said in facts(" ".join(task.gold))}
+    good = lambda note: any(said[:3] in gold for said in facts(note))  # noqa: E731
+    r_memory = [
+        sum(map(good, stored)) / max(1, len(stored)),
+        float(any(used.calls.get(tool) for tool in ("update", "delete"))),
+        sum(map(good, used.retrieved)) / max(1, len(used.retrieved)),
+    ]
+    penalty = -1.0 * (used.given is None and not used.overflow) - 0.5 * used.overflow
+    return (right + sum(r_context) / 3 + sum(r_memory) / 3) / 3 + penalty
+
+
+def answer_only(task: Staged, bank: Bank, used: Used, context: str) -> float:
+    """Exact match, and nothing else: the paper's ablation."""
+    return 0.0 if used.given is None else marked([used.given], [task.answers])[0]
+
+
+class Conversation:
+    """The context of stages 2 and 3: what was said to the policy and what it called, in order."""
+
+    def __init__(self):
+        self.lines: list[tuple[str, str]] = []  # (the message, which can be filtered; all that stands there)
+
+    def hear(self, line: str, message: str = "") -> None:
+        self.lines.append((message, f"{line} call :"))
+
+    def wrote(self, text: str) -> None:
+        message, line = self.lines[-1]
+        self.lines[-1] = (message, f"{line} {reply(text, ended=len(text.split()) < CALL_TOKENS)}")
+
+    def filter(self, criteria: Sequence[str]) -> None:
+        """Drop the messages that have at least `THRESHOLD` of the words of `criteria`, with what was called at them."""
+        wanted = set(normalise(" ".join(criteria)))
+        alike = lambda message: len(wanted & set(normalise(message))) / max(1, len(wanted))  # noqa: E731
+        self.lines = [(message, line) for message, line in self.lines if not (message and alike(message) >= THRESHOLD)]
+
+    def summarise(self, text: str) -> None:
+        """One line in place of all messages."""
+        self.lines = [("", f"summary : {text}"), *((message, line) for message, line in self.lines if not message)]
+
+    @property
+    def words(self) -> int:
+        return len(str(self).split())
+
+    def __str__(self) -> str:
+        return " ".join(line for _, line in self.lines)
+
+
+def episode(
+    task: Staged,
+    reward: Reward = composite,
+    tools: Sequence[str] = TOOLS,
+    rag: bool = False,
+    window: int | None = WINDOW,
+) -> Episode:
+    """The three stages. tools: those that do anything; a call of another one is lost.
+
+    rag: the notes like the question are put beside it, and need no call. window: words; a longer context ends the episode.
+    """
+    bank, used, talk = Bank(), Used(), Conversation()
+    for number, message in enumerate(task.told):
+        bank.turn = number
+        shown = bank.retrieve(message, RELATED)
+        notes = [bank.notes[item] for item in shown]
+        state = {"task": task, "stage": 1, "message": message, "notes": notes, "memory": "\n".join(bank.notes.values())}
+        call = parse_call((yield Ask(manager_prompt(notes, message), CALL_TOKENS, state)))
+        if call.name in STORED and call.name in tools:
+            apply(bank, shown, call)
+            used.count(call.name)
+
+    def turn(stage: int):
+        """One call in the conversation, or an overflow."""
+        used.largest = max(used.largest, talk.words)
+        if window is not None and talk.words > window:
+            used.overflow = True
+            return
+        state = {"task": task, "stage": stage, "found": used.retrieved, "words": talk.words, "window": window}
+        text = yield Ask(str(talk), CALL_TOKENS, state | {"memory": "\n".join(bank.notes.values())})
+        talk.wrote(text)
+        name, *words = text.split() or [""]
+        if name == "answer" and stage == 3:
+            used.given = values(" ".join(words))
+        elif name in tools and name not in STORED:
+            used.count(name)
+            if name == "filter":
+                talk.filter(words)
+            elif name == "summary":
+                talk.summarise(" ".join(words))
+            elif stage == 3:
+                talk.hear(found_for(" ".join(words)))
+                return
+        if stage == 3:
+            talk.hear("")
+
+    def found_for(query: str) -> str:
+        found = [bank.notes[item] for item in bank.retrieve(query, FOUND)]
+        used.retrieved += found
+        return f"notes : {' '.join(found) or EMPTY}"
+
+    for message in task.noise:
+        if not used.overflow:
+            talk.hear(f"user : {message}", message)
+            yield from turn(2)
+    talk.hear(" ".join([*([found_for(task.question)] if rag else []), f"question : {task.question}"]))
+    for _ in range(ROUNDS):
+        if not used.overflow and used.given is None:
+            yield from turn(3)
+    right, f1 = marked([used.given or []], [task.answers])
+    held, gold = ({said[:3] for said in facts(" ".join(text))} for text in (bank.notes.values(), task.gold))
+    return Outcome(
+        reward=reward(task, bank, used, str(talk)),
+        answer=" , ".join(used.given or []),
+        metrics={
+            "f1": f1,
+            "right": right,
+            "overflow": float(used.overflow),
+            "stored_precision": len(held & gold) / max(1, len(held)),
+            "stored_recall": len(held & gold) / len(gold),
+        }
+        | {tool: used.calls.get(tool, 0) for tool in TOOLS},
+        events=tuple(bank.events),
+    )
+
+
+# ---------------------------------------------------------------- rules
+
+
+def random_valid(ask: Ask, rng: random.Random) -> str:
+    """A fallible agent: half of its calls are right, the others any call that can be made."""
+    if rng.random() < 0.5:
+        return oracle(ask, rng)
+    if ask.state["stage"] == 1:
+        return memory_r1.random_valid(ask, rng)
+    task = ask.state["task"]
+    calls = ["noop", f"filter {rng.choice(['user', 'adopted', 'lives in'])}", f"summary {EMPTY}"]
+    if ask.state["stage"] == 3:
+        about_it = about(task.question, ask.state["found"])
+        calls += [f"retrieve {task.question}", f"answer {' '.join(map(str, about_it[:1])) or EMPTY}"]
+    return rng.choice(calls)
+
+
+def oracle(ask: Ask, rng: random.Random) -> str:
+    """Note as the manager of Memory-R1 should; drop what does not matter when another message might not fit; look up; answer."""
+    if ask.state["stage"] == 1:
+        return memory_r1.oracle(ask, rng)
+    task, window = ask.state["task"], ask.state["window"]
+    if ask.state["stage"] == 2:
+        full = window is not None and ask.state["words"] + ROOM > window
+        return "filter adopted lives" if full else "noop"
+    found = about(task.question, ask.state["found"])
+    if not found and not ask.state["found"]:
+        return f"retrieve {task.question}"
+    return f"answer {' '.join(map(str, found)) or EMPTY}"
+
+
+PAPER = Paper(
+    name="agemem",
+    title="AgeMem",
+    notebook="07",
+    world=Stages(),
+    size_unit="messages in between",
+    episode=episode,
+    random_valid=random_valid,
+    oracle=oracle,
+    baselines={
+        "no-memory": partial(episode, tools=("retrieve", *CLEANED)),
+        "no-cleaning": partial(episode, tools=(*STORED, "retrieve")),
+        "rag": partial(episode, tools=STORED, rag=True, window=None),
+    },
+    learned={"no-memory": "trained-0", "no-cleaning": "trained-0", "rag": "trained-0"},
+    ablations={"answer-only": {"episode": partial(episode, reward=answer_only)}},
+    warmstart={"tasks": 6000, "sizes": (1, 2, 3, 4), "learning_rate": 3e-3},
+    train_sizes=(2, 3),
+    train_steps=150,
+    tasks_per_step=16,
+    eval_sizes=(3, 5, 7),
+    record_sizes=(3, 5, 7, 15),
+)
