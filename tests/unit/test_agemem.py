@@ -103,7 +103,7 @@ def test_filter_drops_the_messages_that_are_alike_and_summary_all_of_them():
 
 
 @settings(max_examples=1000, deadline=None)
-@given(st.lists(st.text(max_size=20) | st.sampled_from(["filter", "filter adopted", "summary", "retrieve", "answer"]), max_size=4))
+@given(st.lists(st.text(max_size=20) | st.sampled_from([*agemem.TOOLS, "filter adopted", "answer"]), max_size=4))
 def test_no_text_breaks_the_conversation(texts):
     run = episode(TASK)
     _, outcome = said(run, *NOTED, *texts, *["noop"] * 9)
