@@ -124,9 +124,18 @@ def table(
 
 
 def results_table(results: Sequence[Mapping[str, Any]], caption: str = "") -> Table:
-    """The records of `memlab.evaluation.evaluate`, a row a size: tokens and seconds are those of one task."""
-    rows = [r | {"ci95": "{:.3f} to {:.3f}".format(*r["ci95"])} for r in results]
-    return table(rows, caption, {"accuracy": ".3f", "f1": ".3f"} if rows else None)
+    """The records of `memlab.evaluation.evaluate`, a row a size: tokens and seconds are those of one task.
+
+    What has an interval NAME_ci95 is shown with its half width.
+    """
+    rows = []
+    for r in results:
+        row = {name: value for name, value in r.items() if not name.endswith("_ci95")}
+        for name in row:
+            if low_high := r.get(f"{name}_ci95"):
+                row[name] = f"{r[name]:.3f} ±{r[name] - low_high[0]:.3f}"
+        rows.append(row | {"ci95": "{:.3f} to {:.3f}".format(*r["ci95"])})
+    return table(rows, caption, {"accuracy": ".3f"} if rows else None)
 
 
 # ---------------------------------------------------------------- one trajectory, turn by turn

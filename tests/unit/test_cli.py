@@ -97,6 +97,7 @@ def test_eval_prints_one_json_object_with_everything_a_table_needs(memlab):
             "total_tokens",
             "generated_tokens",
             "latency_s",
+            "f1_ci95",
         ]
         low, high = r["ci95"]
         assert 0 <= low <= r["accuracy"] <= high <= 1 and r["accuracy"] <= r["f1"] <= 1
