@@ -17,11 +17,11 @@ def operation(operate: Callable[[dict[int, str], Sequence[int], Call], dict[int,
     assert notes == before, "the notes that were passed in are changed: return new ones, four rollouts share the old"
     assert list(got.values())[-1:] == ["ada adopted coco ."] and len(got) == 4, "add: one more note, and all others stay"
     assert len(set(got) - set(notes)) == 1 and max(got) > 8, "add: the id is new, and larger than any before"
-    got = operate(notes, shown, Call("update", 1, "mira lives in rome now ."))
+    got = operate(notes, shown, Call("update", 1, "mira lives in rome ."))
     assert got.get(1) is None, "update: 1 is the place in the list that was shown, not an id: there, the note with id 3"
     assert "tom" in got.get(8, ""), "update: it changed a note that was not shown"
-    assert got[3] != "mira lives in oslo . mira lives in rome now .", "update: the new text replaces the old (the paper appends)"
-    assert got == before | {3: "mira lives in rome now ."}, f"update: expected note 3 to be new and all else to stay, got {got}"
+    assert got[3] != "mira lives in oslo . mira lives in rome .", "update: the new text replaces the old (the paper appends)"
+    assert got == before | {3: "mira lives in rome ."}, f"update: expected note 3 to be new and all else to stay, got {got}"
     got = operate(notes, shown, Call("delete", 0))
     assert got != {8: "tom adopted max ."}, "delete: one note, not all that were shown (the paper's pseudo-code does that)"
     assert got == {3: "mira lives in oslo .", 8: "tom adopted max ."}, f"delete: note 5 stood at place 0; got {got}"
@@ -73,7 +73,7 @@ def distilled(values: Callable[[str], list[str]]) -> None:
     assert values("mira adopted rex . mira also adopted scout .") != ["scout"], "all facts count, not only the last"
     assert values("mira adopted rex . mira also adopted scout .") == ["rex", "scout"]
     assert values("mira adopted rex . mira adopted rex .") == ["rex"], "a fact said twice is one value"
-    assert values("mira lives in rome now .") == ["rome"], "`now` is no value: the value has its place in the sentence"
+    assert values("good morning . mira adopted rex .") == ["rex"], "small talk states nothing: only facts have values"
     assert values("") == []
     print("✓ distilled: the values of the facts that were said")
 

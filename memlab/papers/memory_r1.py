@@ -286,7 +286,7 @@ def random_valid(ask: Ask, rng: random.Random) -> str:
 def oracle(ask: Ask, rng: random.Random) -> str:
     """Note what is new, in place of what it contradicts; delete what is taken back; answer with all that joins, else the last."""
     if "question" in ask.state:
-        found = sorted(about(ask.state["question"], ask.state["notes"]), key=lambda said: said.form == "further")
+        found = about(ask.state["question"], ask.state["notes"])
         return _said(ask, found if found and found[0].relation.joins else found[-1:])
     said, notes = parse(ask.state["message"]), ask.state["notes"]
     if said is None:
@@ -332,7 +332,7 @@ def about(question: str, notes: Sequence[str]) -> list[Said]:
 
 
 def _asks(question: str, said: Said | None) -> bool:
-    return said is not None and said.relation.question.format(said.subject) == question
+    return said is not None and said.relation.question.format(s=said.subject) == question
 
 
 def _said(ask: Ask, found: Sequence[Said]) -> str:
@@ -340,18 +340,15 @@ def _said(ask: Ask, found: Sequence[Said]) -> str:
     return " ".join(words) or TINY.empty
 
 
-def _frozen(weights) -> Policy:
-    return ModelPolicy(*pretrained.load(weights), temperature=0)
-
-
 def _manager_learns(start, out) -> dict:
     """With the answer agent frozen as it begins."""
-    return {"world": Moments(), "episode": partial(moment, reader=_frozen(start))}
+    return {"world": Moments(), "episode": partial(moment, reader=ModelPolicy(*pretrained.load(start), temperature=0))}
 
 
 def _reader_learns(start, out) -> dict:
     """With the manager frozen as it was trained."""
-    return {"world": Heard(_frozen(out / "policy")), "episode": moment}
+    manager = ModelPolicy(*pretrained.load(out / "policy"), temperature=0)
+    return {"world": Heard(manager), "episode": moment}
 
 
 PAPER = Paper(

@@ -3,10 +3,11 @@
 People are told about again and again. What is new about them joins what was known, takes its place, or takes it back:
 
     mira adopted rex .       mira also adopted scout .       who did mira adopt ?      rex , scout    (a complement)
-    mira lives in oslo .     mira lives in rome now .        where does mira live ?    rome           (a contradiction)
+    mira lives in oslo .     mira lives in rome .            where does mira live ?    rome           (a contradiction)
     mira adopted luna .      mira sold rex .                 who did mira adopt ?      luna           (a retraction)
 
-All three look alike to a rule that compares subject and relation. In between things are said twice, and small talk says nothing.
+All three look alike to a rule that compares subject and relation, and only its age tells an old home from a new one. In
+between things are said twice, and small talk says nothing.
 Add a relation to a family below: its words must be in the tiny model's vocabulary (`memlab.training.pretrain`).
 """
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 import random
 import re
 from dataclasses import dataclass
+from itertools import cycle, islice
 from typing import NamedTuple
 
 from memlab.memory import sentences
@@ -22,9 +24,10 @@ from memlab.worlds.sentences import CITIES, PEOPLE, PETS
 
 
 class Relation(NamedTuple):
-    """One kind of fact: how it is told at first, how a further value is, and how one is taken back; the question; its values.
+    """One kind of fact, as sentences about a subject {s} and a value {v}, and its question.
 
-    gone: "" where a further value takes the place of the first, which is a contradiction; else it joins it, as a complement.
+    first: how it is told at first. further: how a further value is. gone: how a value is taken back; "" where a further value
+    takes the place of the first, which is a contradiction, and told in the same words; else it joins it, as a complement.
     """
 
     first: str
@@ -38,11 +41,12 @@ class Relation(NamedTuple):
         return bool(self.gone)
 
 
-ADOPTED = Relation("{} adopted {} .", "{} also adopted {} .", "{} sold {} .", "who did {} adopt ?", tuple(PETS))
-LIVES = Relation("{} lives in {} .", "{} lives in {} now .", "", "where does {} live ?", tuple(CITIES))
-WAS = Relation("{} was in {} .", "{} was also in {} .", "{} was never in {} .", "where was {} ?", tuple(CITIES))
-LIKES = Relation("{} likes {} .", "{} likes {} now .", "", "who is it {} likes ?", tuple(PEOPLE))
-FAMILIES = {"pets": (ADOPTED, LIVES), "travels": (WAS, LIKES)}
+ADOPTED = Relation("{s} adopted {v} .", "{s} also adopted {v} .", "{s} sold {v} .", "who did {s} adopt ?", tuple(PETS))
+LIVES = Relation("{s} lives in {v} .", "{s} lives in {v} .", "", "where does {s} live ?", tuple(CITIES))
+DID_ADOPT = ADOPTED._replace(first="{s} did adopt {v} .", further="{s} did also adopt {v} .", gone="{s} sold {v} then .")
+DOES_LIVE = LIVES._replace(first="{s} does live in {v} .", further="{s} does live in {v} .")
+# "reworded" says the same in sentences that no training conversation has, of words that are known from its questions
+FAMILIES = {"pets": (ADOPTED, LIVES), "reworded": (DID_ADOPT, DOES_LIVE)}
 SMALL_TALK = (
     "hello how are you ?",
     "good morning .",
@@ -69,23 +73,27 @@ class Said(NamedTuple):
     form: str
 
     def __str__(self) -> str:
-        return getattr(self.relation, self.form).format(self.subject, self.value)
+        return getattr(self.relation, self.form).format(s=self.subject, v=self.value)
 
 
-_SHAPES = [
-    (relation, form, re.compile(re.escape(getattr(relation, form)).replace(r"\{\}", r"(\w+)")))
+_SHAPES = {
+    getattr(relation, form): (relation, form)
     for family in FAMILIES.values()
     for relation in family
-    for form in ("gone", "further", "first")
+    for form in ("further", "first", "gone")
     if getattr(relation, form)
+}
+_PATTERNS = [
+    (re.compile(re.escape(shape).replace(r"\{s\}", r"(?P<s>\w+)").replace(r"\{v\}", r"(?P<v>\w+)")), relation, form)
+    for shape, (relation, form) in _SHAPES.items()
 ]
 
 
 def parse(sentence: str) -> Said | None:
-    """What `sentence` says, or None if it is none of the shapes above."""
-    for relation, form, shape in _SHAPES:
-        if match := shape.fullmatch(sentence):
-            return Said(relation, match[1], match[2], form)
+    """What `sentence` says, or None if it is none of the shapes above. Told in the same words first and later, it is "first"."""
+    for pattern, relation, form in _PATTERNS:
+        if match := pattern.fullmatch(sentence):
+            return Said(relation, match["s"], match["v"], form)
     return None
 
 
@@ -170,7 +178,7 @@ class Dialogues:
 
         return Dialogue(
             sessions=tuple(tuple(told[i : i + self.messages]) for i in range(0, len(told), self.messages)),
-            questions=tuple(relation.question.format(subject) for relation, subject in topics),
+            questions=tuple(relation.question.format(s=subject) for relation, subject in topics),
             answers=tuple(tuple(said.value for said in known[topic]) for topic in topics),
             gold_of=tuple(tuple(str(said) for said in known[topic]) for topic in topics),
             kinds=tuple(map(kind, topics)),
@@ -234,8 +242,8 @@ class Stages:
         return Staged(
             told=talk.messages,
             noise=tuple(
-                f"{ADOPTED.first.format(people[i % 20], pets[i % 20])} {LIVES.first.format(people[i % 20], rng.choice(CITIES))}"
-                for i in range(size)
+                f"{Said(ADOPTED, person, pet, 'first')} {Said(LIVES, person, rng.choice(CITIES), 'first')}"
+                for person, pet in islice(cycle(zip(people, pets, strict=True)), size)
             ),
             question=talk.questions[asked],
             answers=talk.answers[asked],

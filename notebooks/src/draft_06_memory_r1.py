@@ -242,10 +242,10 @@ firsts = [m for m in moments if parse(m.message).form == "first" and len(m.quest
 alone = [Moment(m.notes, m.message, m.questions[:1], m.answers[:1]) for m in firsts]
 ruin = ScriptedPolicy(lambda ask, rng: f"update 0 {ask.state['message']}", tokenizer)
 blind, sees = ([t.reward for t in play([moment(m, reader=oracle) for m in these], ruin, these)] for these in (alone, firsts))
-print(f"{len(firsts)} moments, and a manager that always overwrites the first note with the news:")
-print(f"    asked only what rests on the message:      reward {sum(blind) / len(blind):.2f}")
-print(f"    asked also what rests on the other notes:  reward {sum(sees) / len(sees):.2f}")
-session.checkpoint("the ruin is invisible to the linked question", sum(blind) / len(blind), between=(0.8, 1.0))
+print(f"{len(firsts)} moments, and a manager that always overwrites the first note with the news. Full reward,")
+print(f"    asked only what rests on the message:     in {blind.count(1.0)} of them")
+print(f"    asked also what rests on the other notes: in {sees.count(1.0)}")
+session.checkpoint("the ruin is invisible to the linked question", blind.count(1.0) / len(blind), between=(0.8, 1.0))
 
 # %% [markdown]
 # **Exercise 4** (difficulty 2, importance 5, 6 minutes). Choose what a moment asks: first the question that rests on the message, then those whose facts were in the bank before.
@@ -396,15 +396,15 @@ if RUN_TRAINING:
 # %% [markdown]
 # ## 9. Conversations of another kind
 #
-# Neither agent has heard of travels. The words "was in" and "likes" stand in no training message; sessions are longer. What can carry over is how news is told:
-# "also" and "now".
+# Neither agent has heard sentences like "mira did also adopt scout ." or "mira does live in rome .": the words are known from questions, the sentences are
+# new, and the sessions longer.
 
 # %%
-travels = Dialogues(family="travels", messages=10)
-other = evaluated("trained, both", manager, both, travels)
+reworded = Dialogues(family="reworded", messages=10)
+other = evaluated("trained, both", manager, both, reworded)
 for name in ("append-only", "rule-crud", "warmstart"):
-    other += rows_of(name, world=travels)
-table(grid(other), caption=f"Zero-shot: travels, sessions of ten messages, n = {dial.eval_n} conversations each")
+    other += rows_of(name, world=reworded)
+table(grid(other), caption=f"Zero-shot: other sentences, sessions of ten messages, n = {dial.eval_n} conversations each")
 
 # %% [markdown]
 # ## 10. Real conversations

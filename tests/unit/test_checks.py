@@ -176,7 +176,7 @@ MISTAKES = [
     (memory_r1.linked, lambda rests, message, held: list(rests), "not told yet"),
     (memory_r1.distilled, lambda text: distilled(text)[-1:], "not only the last"),
     (memory_r1.distilled, lambda text: [parse(s).value for s in sentences(text)], "said twice"),
-    (memory_r1.distilled, lambda text: list(dict.fromkeys(s.split()[-2] for s in sentences(text))), "is no value"),
+    (memory_r1.distilled, lambda text: list(dict.fromkeys(s.split()[-2] for s in sentences(text))), "small talk"),
     (memory_r1.headline, lambda a, b: {n: round(a[n] - b[n], 1) for n in a}, "not a difference"),
     (memory_r1.headline, lambda a, b: {n: round(100 * (a[n] - b[n]) / a[n], 1) for n in a}, "relative to the baseline"),
 ]

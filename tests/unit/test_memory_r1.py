@@ -27,11 +27,11 @@ PAPER = papers.get("memory_r1")
 TASK = Dialogue(
     sessions=(
         ("mira adopted rex .", "good morning .", "mira lives in oslo ."),
-        ("mira also adopted scout .", "mira lives in rome now ."),
+        ("mira also adopted scout .", "mira lives in rome ."),
     ),
     questions=("who did mira adopt ?", "where does mira live ?"),
     answers=(("rex", "scout"), ("rome",)),
-    gold_of=(("mira adopted rex .", "mira also adopted scout ."), ("mira lives in rome now .",)),
+    gold_of=(("mira adopted rex .", "mira also adopted scout ."), ("mira lives in rome .",)),
     kinds=("complement", "contradiction"),
     stale=frozenset({"mira lives in oslo ."}),
 )
@@ -112,15 +112,15 @@ def test_a_place_is_that_of_the_list_that_was_shown_and_nothing_is_noted_twice()
 def test_what_the_two_agents_see():
     first, further, here, there = (*TASK.gold_of[0], "mira lives in oslo .", *TASK.gold_of[1])
     calls = f"add {first}", "noop", f"add {here}", f"add {further}", f"update 0 {there}"
-    asks, outcome = said(episode(TASK), *calls, "mira adopted rex . mira also adopted scout .", "mira lives in rome now .")
+    asks, outcome = said(episode(TASK), *calls, "mira adopted rex . mira also adopted scout .", "mira lives in rome .")
     assert [ask.prompt for ask in asks] == [
         f"notes : nothing . new : {first} call :",
         "notes : nothing . new : good morning . call :",
         f"notes : 0 {first} new : {here} call :",
         f"notes : 0 {first} 1 {here} new : {further} call :",
         f"notes : 0 {here} 1 {first} 2 {further} new : {there} call :",
-        f"question : who did mira adopt ? memory : {first} {further} {there} answer :",
-        f"question : where does mira live ? memory : {first} {further} {there} answer :",
+        f"question : who did mira adopt ? memory : {first} {there} {further} answer :",
+        f"question : where does mira live ? memory : {first} {there} {further} answer :",
     ]
     assert outcome.reward == 1.0 and outcome.answer == "rex , scout ; rome"
     assert outcome.metrics == {
@@ -139,10 +139,10 @@ def test_what_the_two_agents_see():
 @pytest.mark.parametrize(
     ("calls", "kept", "overwritten"),
     [
-        (["add mira adopted rex . mira also adopted scout .", "noop", "noop", "noop", "add mira lives in rome now ."], 1, 1),
+        (["add mira adopted rex . mira also adopted scout .", "noop", "noop", "noop", "add mira lives in rome ."], 1, 1),
         (["add mira adopted rex .", "noop", "noop", "update 0 mira also adopted scout .", "noop"], 0, 0),
-        (["noop", "noop", "add mira lives in oslo .", "noop", "add mira lives in rome now ."], 0, 0),
-        (["noop", "noop", "add mira lives in oslo .", "delete 0", "add mira lives in rome now ."], 0, 1),
+        (["noop", "noop", "add mira lives in oslo .", "noop", "add mira lives in rome ."], 0, 0),
+        (["noop", "noop", "add mira lives in oslo .", "delete 0", "add mira lives in rome ."], 0, 1),
     ],
 )
 def test_kept_and_overwritten_are_read_from_the_bank(calls, kept, overwritten):
@@ -154,14 +154,14 @@ def test_answers_are_sets_of_values():
     assert values("mira adopted rex . mira also adopted scout . mira adopted rex .") == ["rex", "scout"]
     assert values("rome") == ["rome"] and values("") == []
     for told, right in (("mira also adopted scout . mira adopted rex .", 1.0), ("mira adopted rex .", 0.5), ("", 0.5)):
-        assert said(episode(TASK), *["noop"] * 5, told, "mira lives in rome now .")[1].reward == (1.0 if right == 1.0 else 0.5)
+        assert said(episode(TASK), *["noop"] * 5, told, "mira lives in rome .")[1].reward == (1.0 if right == 1.0 else 0.5)
     direct = said(episode(TASK, distil=False), *["noop"] * 5, "scout , rex", "rome")[1]
     assert direct.reward == direct.metrics["f1"] == 1.0
 
 
 def test_rules_order_as_they_should(tokenizer):
     """The oracle is right for ever; replacing by topic loses complements; appending drowns what is new; chance is bad."""
-    for world in (Dialogues(), Dialogues(family="travels")):
+    for world in (Dialogues(), Dialogues(family="reworded")):
         best = outcomes(tokenizer, PAPER.oracle, 16, world=world)
         assert all(o.reward == o.metrics["f1"] == 1.0 for o in best)
         assert share(best, "complements_kept", "complements") == 1.0
@@ -198,7 +198,7 @@ def test_there_are_exactly_152_training_questions(tokenizer):
         assert {len(sentences(note)) for note in task.notes} <= {1}
         assert len(task.questions) == len(set(task.questions)) == len(task.answers) <= 4 and all(task.answers)
         said = parse(task.message)
-        assert said.relation.question.format(said.subject) == task.questions[0]
+        assert said.relation.question.format(s=said.subject) == task.questions[0]
         assert (said.value in task.answers[0]) == (said.form != "gone")
 
 
@@ -223,12 +223,12 @@ def test_a_moment_rewards_the_operation_that_the_question_needs(tokenizer):
     first = [task for task in tasks if len(task.questions) > 1 and parse(task.message).form == "first"]
     ruin = lambda task: f"update 0 {task.message}"  # noqa: E731
     asked = [[replace(task, questions=task.questions[:n], answers=task.answers[:n]) for task in first] for n in (1, 4)]
-    alone, all_of_them = (mean(rewards(ruin, tasks)) for tasks in asked)
-    assert alone > all_of_them + 0.05, "only the other questions notice that another note was overwritten"
+    alone, all_of_them = (mean(reward == 1.0 for reward in rewards(ruin, tasks)) for tasks in asked)
+    assert alone > all_of_them + 0.1, "only the other questions notice that another note was overwritten"
 
 
 def test_the_random_rule_writes_every_operation_and_the_beginning_of_an_answer():
-    rng, state = random.Random(0), {"message": "mira lives in rome now .", "notes": ["mira lives in oslo .", "tom adopted max ."]}
+    rng, state = random.Random(0), {"message": "mira lives in rome .", "notes": ["mira lives in oslo .", "tom adopted max ."]}
     names = {parse_call(memory_r1.random_valid(Ask("", 1, state), rng)).name for _ in range(200)}
     assert names == {"add", "update", "delete", "noop"}
     notes = ["mira adopted rex .", "mira also adopted scout . tom adopted max ."]
