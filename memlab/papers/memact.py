@@ -117,13 +117,16 @@ OWN_CHOICE, NOTHING_LEAVES, OLDEST_LEAVE, WHEN_FULL = "own choice", "nothing lea
 def episode(task: Objectives, editing: str | int = OWN_CHOICE, shown: int = 2, cap: int = CAP) -> Episode:
     """Call after call until every question is answered or a limit is broken: `cap` words of records, `TURNS` turns a question.
 
+    The agenda shows `shown` questions at a time, and the odd ones first: at 3 questions one, then two. So training on three
+    meets a full agenda with a history behind it, as all but the first of a long task are.
+
     editing: OWN_CHOICE is MemAct. NOTHING_LEAVES is full context, which only the model's window limits. OLDEST_LEAVE is a sliding
         window. WHEN_FULL, or a number of searches: then, and only then, the policy is made to prune; it chooses the note, and all
         other records go.
     """
     context, search = Context(task, None if editing == NOTHING_LEAVES else cap), Search(task.documents)
     answers: list[str] = []
-    agenda = task.questions[:shown]
+    agenda = task.questions[: len(task.questions) % shown or shown]
     context.open(agenda, "")
     if task.leftover:
         context.remember(task.leftover)
@@ -304,7 +307,7 @@ PAPER = Paper(
         "prune-every-2": "prune-every-1-0",
     },
     ablations={"stitched": {"rows": stitched}, "last-segment": {"rows": last_segment}},
-    warmstart={"tasks": 60000, "sizes": (1, 2, 2, 3), "learning_rate": 3e-3, "right": True},  # as the paper's: right traces only
+    warmstart={"tasks": 50000, "sizes": (1, 2, 3, 3), "learning_rate": 3e-3, "right": True},  # as the paper's: right traces only
     train_sizes=(1, 2, 3),
     tasks_per_step=8,
     train_steps=200,

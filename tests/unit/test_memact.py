@@ -29,10 +29,10 @@ PAPER = papers.get("memact")
 EPISODES = {"memact": PAPER.episode} | PAPER.baselines
 RULES = {"oracle": memact.oracle, "random": memact.random_valid}
 TASK = Objectives(
-    questions=("who did mira adopt ?", "where does the pet of tom live ?", "where does luna live ?"),
-    answers=("rex", "oslo", "rome"),
-    documents=("mira adopted rex .", "tom adopted max .", "max lives in oslo . luna lives in rome ."),
-    gold=("mira adopted rex .", "tom adopted max .", "max lives in oslo .", "luna lives in rome ."),
+    questions=("who did mira adopt ?", "where does the pet of tom live ?", "where does luna live ?", "who did ruth adopt ?"),
+    answers=("rex", "oslo", "rome", "coco"),
+    documents=("mira adopted rex .", "tom adopted max .", "max lives in oslo . luna lives in rome .", "ruth adopted coco ."),
+    gold=("mira adopted rex .", "tom adopted max .", "max lives in oslo .", "luna lives in rome .", "ruth adopted coco ."),
 )
 IDS = list(History(TASK.question)._free)  # the ids of its records, in the order in which they are given out
 
@@ -143,7 +143,7 @@ def test_ids_that_are_not_there_delete_nothing():
 
 def test_answered_questions_leave_and_the_records_stay():
     asks, _ = said(episode(TASK), "search luna", "answer mira adopted rex . , oslo")
-    assert asks[2].prompt.startswith("questions : where does luna live ? call : search luna <end> record")
+    assert asks[2].prompt.startswith("questions : where does luna live ? who did ruth adopt ? call : search luna <end> record")
     assert "who did mira" not in asks[2].prompt and asks[2].state["open"] == TASK.questions[2:]
     full, _ = said(EPISODES["full-context"](TASK), "search luna", "answer mira adopted rex . , oslo", "search luna")
     assert all(b.prompt.startswith(a.prompt) for a, b in zip(full, full[1:], strict=False))
@@ -152,14 +152,22 @@ def test_answered_questions_leave_and_the_records_stay():
 # ---------------------------------------------------------------- outcome
 
 
+def test_the_odd_question_comes_first():
+    """So a task of three, the largest in training, has a full agenda with a history behind it."""
+    three = replace(TASK, questions=TASK.questions[:3], answers=TASK.answers[:3])
+    asks, outcome = said(episode(three), "search mira", "answer rex", "search tom", "answer oslo , rome")
+    assert [len(ask.state["open"]) for ask in asks] == [1, 1, 2, 2] and outcome.reward == 1.0
+    assert [len(ask.state["records"]) for ask in asks] == [0, 1, 1, 2]
+
+
 def test_the_reward_is_for_all_right_and_limits_cost():
-    assert said(episode(TASK), "answer rex , oslo", "answer rome")[1].reward == 1.0
-    assert said(episode(TASK), "answer rex , oslo", "answer oslo")[1].reward == 0.0
+    assert said(episode(TASK), "answer rex , oslo", "answer rome , coco")[1].reward == 1.0
+    assert said(episode(TASK), "answer rex , oslo", "answer oslo , coco")[1].reward == 0.0
     for broken in (["mira"], [""], ["answer rex , oslo", "drop 3"], ["search mira"] * 24, [f"prune {'rex ' * memact.CAP}"]):
         outcome = said(episode(TASK), *broken)[1]
         assert (outcome.reward, outcome.metrics["broken"]) == (memact.LIMIT_BROKEN, 1.0)
     many = said(EPISODES["full-context"](TASK), *["search mira"] * 24)
-    assert len(many[0]) == memact.TURNS * 3 and many[1].reward == memact.LIMIT_BROKEN
+    assert len(many[0]) == memact.TURNS * 4 and many[1].reward == memact.LIMIT_BROKEN
 
 
 def test_only_memact_may_prune():
@@ -262,7 +270,8 @@ def test_a_row_ends_where_the_context_is_edited(tokenizer, texts):
 def test_the_two_ablations_of_the_cut_rule(tokenizer):
     """stitched: every sampled token once, in a context that was never seen; last_segment: surviving calls a second time."""
     a, b = IDS[:2]
-    texts = ["search mira", "search tom", f"prune tom adopted max . drop {a}", "search max", "answer rex , oslo", "answer rome"]
+    first, second = ["search mira", "search tom", f"prune tom adopted max . drop {a}"], ["search max", "answer rex , oslo"]
+    texts = [*first, *second, "answer rome , coco"]
     told = iter(texts)
     [t] = play([episode(TASK)], ScriptedPolicy(lambda ask, rng: next(told), tokenizer), [TASK])
     assert len(t.rows) == 3
@@ -276,7 +285,7 @@ def test_the_two_ablations_of_the_cut_rule(tokenizer):
     assert tokenizer.decode(whole.ids) == (
         f"{BEGINNING} {written[0]} record {a} : mira adopted rex . call : {written[1]} record {b} : tom adopted max . call : "
         f"{written[2]} record {IDS[2]} : done call : {written[3]} record {IDS[3]} : tom adopted max . max lives in oslo . "
-        f"luna lives in rome . call : {written[4]} questions : where does luna live ? call : {written[5]}"
+        f"luna lives in rome . call : {written[4]} questions : where does luna live ? who did ruth adopt ? call : {written[5]}"
     )
     *same, last = memact.last_segment(t, tokenizer)
     assert same == t.rows[:-1] and last.ids == t.rows[-1].ids and len(last.mask) == len(last.completion_ids)
@@ -340,7 +349,7 @@ def test_what_is_left_of_earlier_work_can_be_pruned():
         (note, f"prune {' '.join(note)} drop {a} {b} <end> record {c} : done call :", c, d),
         (found, f"search karl <end> record {a} : {found[0]} call :", a, b),
     ):
-        texts = f"prune nothing . drop {item}", "answer rex , oslo", "answer rome"
+        texts = f"prune nothing . drop {item}", "answer rex , oslo", "answer rome , coco"
         asks, outcome = said(episode(replace(TASK, leftover=leftover)), *texts)
         assert asks[0].prompt == f"{BEGINNING} {record}"
         assert asks[1].prompt == f"{BEGINNING} prune nothing . drop {item} <end> record {after} : done call :"
@@ -350,7 +359,7 @@ def test_what_is_left_of_earlier_work_can_be_pruned():
 
 def test_the_last_segment_trains_only_what_was_sampled(tokenizer):
     task = replace(TASK, leftover=("karl adopted coco .",))
-    told = iter(["search mira", "prune mira adopted rex .", "answer rex , oslo", "answer rome"])
+    told = iter(["search mira", "prune mira adopted rex .", "answer rex , oslo", "answer rome , coco"])
     [t] = play([episode(task)], ScriptedPolicy(lambda ask, rng: next(told), tokenizer), [task])
     last = memact.last_segment(t, tokenizer)[-1]
     written = tokenizer.decode([i for i, m in zip(last.completion_ids, last.mask, strict=True) if m])
