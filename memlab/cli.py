@@ -124,7 +124,7 @@ def evaluate(
         typer.Option(help="untrained, warmstart, trained, sft-oracle, random, oracle, a baseline of the paper, or a path"),
     ] = "trained",
     sizes: Annotated[
-        str, typer.Option(help="task sizes, comma-separated: sections (memagent: 4,64), questions (mem1: 2,8; memact: 2,4,8)")
+        str, typer.Option(help="task sizes, comma-separated: sections (memagent: 4,64), questions (mem1: 2,8), sessions, ...")
     ] = "",
     n: Annotated[int | None, typer.Option("-n", help="tasks of each size (200); locomo: questions (all)")] = None,
     seed: Annotated[int, typer.Option(help="seed of the tasks: any number; policies with the same seed get the same tasks")] = 0,

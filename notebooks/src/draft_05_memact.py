@@ -72,7 +72,7 @@ SIZES = (2, 3) if PRESET == "smoke" else (1, 2, 4, 8)
 # | +1 if all answers are right, -0.1 for a broken limit, else 0 | exact | no share of the answers |
 # | advantage over trajectories, not segments | exact | not divided by the deviation |
 # | warm start on right traces of a strong model that was told to prune | imitated | right traces of a fallible rule |
-# | trained on at most 3 questions, asked 8 | exact | an agenda shows two at a time |
+# | trained on at most 3 questions, asked 8 | exact | an agenda shows two at a time, the odd one first |
 # | half of the training rollouts of the released code have no pruning tool | left out | it is not in the paper |
 
 # %% [markdown]
