@@ -6,14 +6,15 @@ first says those that are of use (the paper's memory distillation), and what the
 
     manager   notes : 0 mira lives in oslo . 1 mira adopted rex . new : mira also adopted scout . call :
               add mira also adopted scout .
-    answer    question : who did mira adopt ? memory : mira lives in oslo . mira adopted rex . mira also adopted scout . answer :
+    answer    question : who did mira adopt ? memory : mira adopted rex . mira also adopted scout . mira lives in oslo . answer :
               mira adopted rex . mira also adopted scout .
 
 Kept exactly: the four operations on what was retrieved (section 3.1); the manager is trained as a bandit, one message, one
 operation, and a frozen answer agent's exact match on the question that rests on that message as the only reward (appendix B.2);
 then the answer agent with the same reward and the manager frozen (section 3.2); 152 training questions; search is not trained.
-Simplified: a message is its own extracted fact; the bank before a message is made by a rule that errs, not by a larger model;
-5 notes are retrieved, not 60; calls begin with a word, not JSON; GRPO only; the advantage is not divided by the deviation.
+Mended: a moment also asks what was known before, or an operation that ruins another note would cost nothing (`Moments.others`).
+Simplified: a message is its own extracted fact; notes have no dates; the bank before a message is kept by a rule, not by a larger
+model; 5 notes are retrieved, not 60; calls begin with a word, not JSON; GRPO only; the advantage is not divided by the deviation.
 Dropped: a judge beside exact match.
 """
 
@@ -95,10 +96,12 @@ def manage(bank: Bank, message: str, task: Any, manager: Manager | None = None):
 def answer(bank: Bank, question: str, task: Any, reader: Policy | None = None, distil: bool = True):
     """One question: the notes like it are read. Part of an episode; returns the answer's values.
 
+    The notes stand in the order of the alphabet. A bank has no dates: which of two homes is the later one has to be settled by
+    the manager, when the second is heard.
     reader: a frozen policy that answers instead of the one that is played. distil: the useful notes are said, and their values
     are the answer; False: the values are said at once.
     """
-    notes = [bank.notes[item] for item in bank.retrieve(question, SHOWN)]
+    notes = sorted(bank.notes[item] for item in bank.retrieve(question, SHOWN))
     memory = " ".join(notes) or TINY.empty
     state = {"task": task, "question": question, "notes": notes, "memory": memory, "distil": distil}
     text = yield Ask(TINY.answer(question, memory), ANSWER_TOKENS, state, by=reader)
@@ -284,10 +287,10 @@ def random_valid(ask: Ask, rng: random.Random) -> str:
 
 
 def oracle(ask: Ask, rng: random.Random) -> str:
-    """Note what is new, in place of what it contradicts; delete what is taken back; answer with all that joins, else the last."""
+    """Note what is new, in place of what it contradicts; delete what is taken back; answer with all that joins, else with one."""
     if "question" in ask.state:
         found = about(ask.state["question"], ask.state["notes"])
-        return _said(ask, found if found and found[0].relation.joins else found[-1:])
+        return _said(ask, found if found and found[0].relation.joins else found[:1])
     said, notes = parse(ask.state["message"]), ask.state["notes"]
     if said is None:
         return "noop"

@@ -119,8 +119,8 @@ def test_what_the_two_agents_see():
         f"notes : 0 {first} new : {here} call :",
         f"notes : 0 {first} 1 {here} new : {further} call :",
         f"notes : 0 {here} 1 {first} 2 {further} new : {there} call :",
-        f"question : who did mira adopt ? memory : {first} {there} {further} answer :",
-        f"question : where does mira live ? memory : {first} {there} {further} answer :",
+        f"question : who did mira adopt ? memory : {first} {further} {there} answer :",
+        f"question : where does mira live ? memory : {first} {further} {there} answer :",
     ]
     assert outcome.reward == 1.0 and outcome.answer == "rex , scout ; rome"
     assert outcome.metrics == {
