@@ -55,3 +55,14 @@ def toy_episode(task: ToyTask):
 
 
 TOY = Paper("toy", "Toy", "00", ToyWorld(), "rows", toy_episode, lambda ask, rng: "a", lambda ask, rng: "a", train_sizes=(0,))
+
+
+def said(run, *texts):
+    """Send `texts` to an episode one after the other. Returns every Ask, and the Outcome if the episode came to its end."""
+    asks = [next(run)]
+    for text in texts:
+        try:
+            asks.append(run.send(text))
+        except StopIteration as end:
+            return asks, end.value
+    return asks, None

@@ -205,9 +205,9 @@ def _moments(count: int, sessions: int, others: int) -> tuple[Moment, ...]:
         for question in task.questions:
             at = rng.choice([i for i, message in enumerate(task.messages) if _asks(question, parse(message))])
             known = {asked: tuple(said.value for said in about(asked, banks[at + 1])) for asked in task.questions}
-            rest = [q for q in task.questions if known[q] and q != question]
             if not known[question]:
                 continue  # nothing holds of it at this moment
+            rest = [q for q in task.questions if known[q] and q != question]
             asked = [question, *rng.sample(rest, min(others, len(rest)))]
             moments.append(Moment(banks[at], task.messages[at], tuple(asked), tuple(known[q] for q in asked)))
     return tuple(moments[:count])

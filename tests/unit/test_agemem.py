@@ -14,6 +14,7 @@ from memlab.papers.agemem import Conversation, answer_only, episode
 from memlab.policies import pretrained
 from memlab.policies.scripted import ScriptedPolicy
 from memlab.worlds.dialogues import Staged, Stages, facts, parse
+from tests.toys import said
 
 PAPER = papers.get("agemem")
 TASK = Staged(
@@ -31,17 +32,6 @@ ASKED = "question : who did mira adopt ? call :"
 @pytest.fixture(scope="module")
 def tokenizer():
     return pretrained.load("tiny")[1]
-
-
-def said(run, *texts):
-    """The asks of an episode that is told `texts`, and its outcome."""
-    asks = [next(run)]
-    for text in texts:
-        try:
-            asks.append(run.send(text))
-        except StopIteration as end:
-            return asks, end.value
-    return asks, None
 
 
 def played(tokenizer, rule, size, episode=episode, n=100):

@@ -20,6 +20,7 @@ from memlab.training import pretrain
 from memlab.views.inspector import Inspector
 from memlab.views.steps import Replay
 from memlab.worlds.lookup import Lookup, Objectives
+from tests.toys import said
 
 PAPER = papers.get("mem1")
 EPISODES = {"mem1": PAPER.episode} | PAPER.baselines
@@ -39,17 +40,6 @@ def tokenizer():
 
 def played(rule, tokenizer, size, n=20, episode=None, seed=3):
     return evaluation.run(PAPER, ScriptedPolicy(rule, tokenizer), size, n, seed, episode)[0]
-
-
-def said(run, *texts):
-    """Send `texts` one after the other. Returns every Ask, and the Outcome if the episode came to its end."""
-    asks = [next(run)]
-    for text in texts:
-        try:
-            asks.append(run.send(text))
-        except StopIteration as end:
-            return asks, end.value
-    return asks, None
 
 
 def mean(values):

@@ -24,6 +24,7 @@ from memlab.training.loop import pad_rows, token_logprobs
 from memlab.views.inspector import Inspector
 from memlab.views.steps import Replay
 from memlab.worlds.lookup import Objectives
+from tests.toys import said
 
 PAPER = papers.get("memact")
 EPISODES = {"memact": PAPER.episode} | PAPER.baselines
@@ -49,17 +50,6 @@ def tokenizer(tiny):
 
 def played(rule, tokenizer, size, n=20, episode=None, seed=3):
     return evaluation.run(PAPER, ScriptedPolicy(rule, tokenizer), size, n, seed, episode)[0]
-
-
-def said(run, *texts):
-    """Send `texts` one after the other. Returns every Ask, and the Outcome if the episode came to its end."""
-    asks = [next(run)]
-    for text in texts:
-        try:
-            asks.append(run.send(text))
-        except StopIteration as end:
-            return asks, end.value
-    return asks, None
 
 
 def mean(values):

@@ -22,6 +22,7 @@ from memlab.rollout import play
 from memlab.training.grpo import GRPOSettings
 from memlab.training.train import train_stages
 from memlab.worlds.dialogues import Dialogue, Dialogues, facts, parse
+from tests.toys import said
 
 PAPER = papers.get("memory_r1")
 TASK = Dialogue(
@@ -40,17 +41,6 @@ TASK = Dialogue(
 @pytest.fixture(scope="module")
 def tokenizer():
     return pretrained.load("tiny")[1]
-
-
-def said(run, *texts):
-    """The asks of an episode that is told `texts`, and its outcome."""
-    asks = [next(run)]
-    for text in texts:
-        try:
-            asks.append(run.send(text))
-        except StopIteration as end:
-            return asks, end.value
-    return asks, None
 
 
 def outcomes(tokenizer, rule, size, episode=episode, n=40, world=None):
