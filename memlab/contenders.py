@@ -55,7 +55,7 @@ def contender(paper: Paper, name: str, seed: int = 0, model: str = "tiny") -> Co
     episode = paper.baselines.get(name, paper.episode)
     for stage in paper.stages[1:]:  # a run of two agents: the second one is asked by the episode
         beside = Path(source).parent / stage.folder / "policy"
-        if episode is paper.episode and beside.is_dir():
+        if beside.is_dir():
             frozen = ModelPolicy(*pretrained.load(beside), temperature=0, seed=seed, name=stage.folder)
             episode = partial(episode, **{stage.folder: frozen})
     return Contender(name, policy, episode, str(source))

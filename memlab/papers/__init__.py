@@ -48,6 +48,7 @@ class Paper:
         warm-started and trained in the baseline's own episode.
     ablations: name -> what `memlab.training.train.train` is told otherwise; asked in the paper's own episode.
     stages: what is trained, one after the other, each from the same start.
+    variants: the stages of a learned baseline or an ablation, where it has its own.
     warmstart: how the warm start differs from the defaults of `memlab.training.warmstart.finetune`.
     train_sizes: sizes of the training tasks. tasks_per_step, train_steps: at most so many, where one task takes many turns.
     eval_sizes: sizes that `memlab eval` asks when it is not told which.
@@ -66,6 +67,7 @@ class Paper:
     learned: dict[str, str] = field(default_factory=dict)
     ablations: dict[str, dict[str, Any]] = field(default_factory=dict)
     stages: tuple[Stage, ...] = (Stage(),)
+    variants: dict[str, tuple[Stage, ...]] = field(default_factory=dict)
     warmstart: dict[str, Any] = field(default_factory=dict)
     train_sizes: tuple[int, ...] = (1, 2, 3, 4)
     tasks_per_step: int = 64

@@ -31,7 +31,7 @@ from memlab.episode import Ask, Episode, Outcome
 from memlab.memory import Bank
 from memlab.papers import Paper, memory_r1
 from memlab.papers.mem1 import reply
-from memlab.papers.memory_r1 import about, apply, manager_prompt, marked, parse_call, values
+from memlab.papers.memory_r1 import about, manage, marked, values
 from memlab.worlds.dialogues import Staged, Stages, facts
 from memlab.worlds.scoring import normalise
 
@@ -130,12 +130,8 @@ def episode(
     bank, used, talk = Bank(), Used(), Conversation()
     for number, message in enumerate(task.told):
         bank.turn = number
-        shown = bank.retrieve(message, RELATED)
-        notes = [bank.notes[item] for item in shown]
-        state = {"task": task, "stage": 1, "message": message, "notes": notes, "memory": "\n".join(bank.notes.values())}
-        call = parse_call((yield Ask(manager_prompt(notes, message), CALL_TOKENS, state)))
+        call = yield from manage(bank, message, task, k=RELATED, calls=set(STORED) & set(tools), stage=1)
         if call.name in STORED and call.name in tools:
-            apply(bank, shown, call)
             used.count(call.name)
 
     def turn(stage: int):
@@ -196,16 +192,17 @@ def episode(
 
 
 def random_valid(ask: Ask, rng: random.Random) -> str:
-    """A fallible agent: half of its calls are right, the others any call that can be made."""
-    if rng.random() < 0.5:
-        return oracle(ask, rng)
+    """An agent that knows the tools and not what they are for. It notes as the fallible manager of Memory-R1 does, and cleans its
+    context or does not, by chance; at the question half of its calls are right, the others any that can be made.
+    """
     if ask.state["stage"] == 1:
         return memory_r1.random_valid(ask, rng)
-    task = ask.state["task"]
-    calls = ["noop", f"filter {rng.choice(['user', 'adopted', 'lives in'])}", f"summary {EMPTY}"]
+    calls = ["noop", f"filter {rng.choice(['adopted', 'lives in', 'adopted lives'])}", f"summary {EMPTY}"]
     if ask.state["stage"] == 3:
-        about_it = about(task.question, ask.state["found"])
-        calls += [f"retrieve {task.question}", f"answer {' '.join(map(str, about_it[:1])) or EMPTY}"]
+        if rng.random() < memory_r1.RIGHT:
+            return oracle(ask, rng)
+        question, found = ask.state["task"].question, ask.state["found"]
+        calls += [f"retrieve {question}", f"answer {' '.join(map(str, about(question, found)[:1])) or EMPTY}"]
     return rng.choice(calls)
 
 
@@ -237,7 +234,7 @@ PAPER = Paper(
         "no-cleaning": partial(episode, tools=(*STORED, "retrieve")),
         "rag": partial(episode, tools=STORED, rag=True, window=None),
     },
-    learned={"no-memory": "trained-0", "no-cleaning": "trained-0", "rag": "trained-0"},
+    learned={"no-memory": "trained-0", "no-cleaning": "trained-0", "rag": "rag-0"},
     ablations={"answer-only": {"episode": partial(episode, reward=answer_only)}},
     warmstart={"tasks": 6000, "sizes": (1, 2, 3, 4), "learning_rate": 3e-3},
     train_sizes=(2, 3),

@@ -26,9 +26,10 @@ from typing import NamedTuple
 from memlab.episode import Ask, Episode, Outcome, Row, Trajectory
 from memlab.memory import History, sentences
 from memlab.papers import Paper
-from memlab.papers.mem1 import EMPTY, END, answer, marked, next_call, parse_answers, reply
+from memlab.papers.mem1 import EMPTY, END, answer, marked, parse_answers, reply
 from memlab.papers.memagent import some_of
 from memlab.worlds.lookup import Lookup, Objectives, Search
+from memlab.worlds.scoring import normalise
 from memlab.worlds.sentences import parse, reason
 
 CALLS = ("search", "prune", "answer")
@@ -151,7 +152,7 @@ def episode(task: Objectives, editing: str | int = OWN_CHOICE, shown: int = 2, c
         whole = f"prune {text}" if forced else text
         written, call = reply(whole, ended=len(text.split()) < MAX_TOKENS), parse_call(whole)
         if call.name == "search" and len(context.history.records) < History.IDS:
-            found = search(" ".join(call.argument.split()[:1])) or EMPTY
+            found = search(" ".join(normalise(call.argument)[-1:])) or EMPTY
             context.add(turn, found, written, found)
             searches += 1
         elif call.name == "prune" and (forced or editing == OWN_CHOICE):
@@ -189,7 +190,7 @@ def random_valid(ask: Ask, rng: random.Random) -> str:
     seen, records = _facts(ask), list(ask.state["records"])
     due = 0.8 if ask.state["nearly full"] else 0.1
     if not ask.state["must prune"] and not (records and ask.state["may prune"] and rng.random() < due):
-        return next_call(ask, seen, rng)
+        return _next_call(ask, seen)
     note, drop = _useful(ask, seen), records
     if rng.random() < 0.1:
         note = some_of(seen, rng) or EMPTY
@@ -207,14 +208,22 @@ def oracle(ask: Ask, rng: random.Random) -> str:
     edit = f"{note} drop {' '.join(map(str, records))}"
     if ask.state["must prune"]:
         return edit
-    needed = [fact for asked in ask.state["open"] for fact in reason(asked, list(ask.state["task"].gold))]
-    missing = next((fact for fact in needed if str(fact) not in seen), None)
-    if missing is None:
-        return answer(ask, seen)
+    call = _next_call(ask, seen)
     stale = note == EMPTY and any(text != EMPTY for text in records.values())
-    if records and ask.state["may prune"] and (stale or ask.state["nearly full"]):
+    if call.startswith("search") and records and ask.state["may prune"] and (stale or ask.state["nearly full"]):
         return f"prune {edit}"
-    return f"search {missing.subject}"
+    return call
+
+
+def _next_call(ask: Ask, seen: list[str]) -> str:
+    """Search for the first fact that the open questions lack, saying what leads to it; answer when they lack none."""
+    for asked in ask.state["open"]:
+        before = ""
+        for fact in reason(asked, list(ask.state["task"].gold)):
+            if str(fact) not in seen:
+                return f"search {before or fact.subject}"
+            before = str(fact).removesuffix(" .")
+    return answer(ask, seen)
 
 
 def _useful(ask: Ask, seen: list[str]) -> str:

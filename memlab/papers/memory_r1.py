@@ -37,9 +37,10 @@ from memlab.rollout import play
 from memlab.worlds.dialogues import Dialogue, Dialogues, Said, facts, parse
 from memlab.worlds.scoring import token_f1
 
+CALLS = ("add", "update", "delete", "noop")
 SHOWN = 5  # notes that a search shows, to either agent
 CALL_TOKENS = 14  # "update", a place, a note of two facts and the end token
-ANSWER_TOKENS = 24  # four facts and the end token
+ANSWER_TOKENS = 28  # four facts and the end token
 RIGHT = 0.5  # share of what the warm start's teacher does that is right
 
 
@@ -84,13 +85,18 @@ def apply(bank: Bank, shown: Sequence[int], call: Call) -> None:
 Manager = Callable[[Ask], str]  # a rule in the manager's place
 
 
-def manage(bank: Bank, message: str, task: Any, manager: Manager | None = None):
-    """One message: the notes like it are shown, one operation is called and done. Part of an episode."""
-    shown = bank.retrieve(message, SHOWN)
+def manage(bank: Bank, message: str, task: Any, manager: Manager | None = None, k: int = SHOWN, calls=CALLS, **state):
+    """One message: the `k` notes most like it are shown, one operation is called and, if it is among `calls`, done. Part of an
+    episode; returns the call. state: what else the ask tells of itself.
+    """
+    shown = bank.retrieve(message, k)
     notes = [bank.notes[item] for item in shown]
-    state = {"task": task, "message": message, "notes": notes, "memory": "\n".join(bank.notes.values())}
+    state |= {"task": task, "message": message, "notes": notes, "memory": "\n".join(bank.notes.values())}
     ask = Ask(manager_prompt(notes, message), CALL_TOKENS, state)
-    apply(bank, shown, parse_call(manager(ask) if manager else (yield ask)))
+    call = parse_call(manager(ask) if manager else (yield ask))
+    if call.name in calls:
+        apply(bank, shown, call)
+    return call
 
 
 def answer(bank: Bank, question: str, task: Any, reader: Policy | None = None, distil: bool = True):
@@ -165,7 +171,7 @@ class Moment:
     """A bank, a message and what is asked when it was heard: one training example of the manager (appendix B.2).
 
     message: "" for the answer agent, whose bank has heard everything.
-    questions, answers: the first question rests on the message; the others, on what was in the bank before.
+    questions, answers: what the message speaks of comes first; then others, about what was in the bank before.
     """
 
     notes: tuple[str, ...]
@@ -180,10 +186,10 @@ class Moment:
 
 @dataclass(frozen=True)
 class Moments:
-    """The world of `count` training questions, drawn once, from conversations of `sessions` sessions.
+    """The manager's world: `count` training questions, asked after any message of their conversations of `sessions` sessions.
 
-    others: questions that a moment asks besides its own, at most. With none, as in the paper, an operation that ruins another
-    note costs nothing.
+    others: questions that a moment asks besides the one that its message speaks of. With none, as in the paper, an operation that
+    ruins another note costs nothing, and no moment is small talk.
     """
 
     name = "moments"
@@ -192,59 +198,75 @@ class Moments:
     others: int = 3
 
     def make(self, rng: random.Random, size: int = 0) -> Moment:
-        return rng.choice(_moments(self.count, self.sessions, self.others))
+        notes, message, own, rest = rng.choice(_moments(self.count, self.sessions, small_talk=self.others > 0))
+        asked = own | dict(rng.sample(list(rest.items()), min(self.others, len(rest))))
+        return Moment(notes, message, tuple(asked), tuple(asked.values()))
+
+
+Asked = dict[str, tuple[str, ...]]  # question -> its values
 
 
 @lru_cache(maxsize=4)
-def _moments(count: int, sessions: int, others: int) -> tuple[Moment, ...]:
-    """One for each question, at one of the messages that speak of what it asks: news, or something said again."""
+def _moments(count: int, sessions: int, small_talk: bool) -> list[tuple[tuple[str, ...], str, Asked, Asked]]:
+    """Of every message: a bank before it, and the questions that it speaks of and others, with what held then. Messages about
+    which nothing can be asked are left out.
+
+    The banks are the oracle's, but for a fifth of its calls, which are left to chance: the manager's own are not spotless either.
+    """
     rng, moments = random.Random(f"moments/{count}/{sessions}"), []
-    while len(moments) < count:
-        task = Dialogues().make(rng, sessions)
-        banks = _heard(task, rng)
-        for question in task.questions:
-            at = rng.choice([i for i, message in enumerate(task.messages) if _asks(question, parse(message))])
-            known = {asked: tuple(said.value for said in about(asked, banks[at + 1])) for asked in task.questions}
-            if not known[question]:
-                continue  # nothing holds of it at this moment
-            rest = [q for q in task.questions if known[q] and q != question]
-            asked = [question, *rng.sample(rest, min(others, len(rest)))]
-            moments.append(Moment(banks[at], task.messages[at], tuple(asked), tuple(known[q] for q in asked)))
-    return tuple(moments[:count])
+    fallible = lambda ask: (random_valid if rng.random() < 0.2 else oracle)(ask, rng)  # noqa: E731
+    for task in _training(count, sessions):
+        banks: list[tuple[str, ...]] = []
+        true: list[tuple[str, ...]] = []
+        next(_hear(task, banks, fallible), None)
+        next(_hear(task, true, lambda ask: oracle(ask, rng)), None)
+        for i, message in enumerate(task.messages):
+            held = {question: tuple(said.value for said in about(question, true[i + 1])) for question in task.questions}
+            own = {question: told for question, told in held.items() if told and _asks(question, parse(message))}
+            rest = {question: told for question, told in held.items() if told and question not in own}
+            if own or (small_talk and rest):
+                moments.append((banks[i], message, own, rest))
+    return moments
 
 
-def _heard(task: Dialogue, rng: random.Random) -> list[tuple[str, ...]]:
-    """The notes before each message, kept by the oracle, and after the last one."""
-    bank, banks = Bank(), []
+@lru_cache(maxsize=4)
+def _training(count: int, sessions: int) -> list[Dialogue]:
+    """Conversations with `count` questions in all, always the same."""
+    rng, tasks, left = random.Random(f"training/{count}/{sessions}"), [], count
+    while left:
+        task = Dialogues(questions=min(left, Dialogues.questions)).make(rng, sessions)
+        tasks.append(task)
+        left -= len(task.questions)
+    return tasks
+
+
+def _hear(task: Dialogue, banks: list[tuple[str, ...]], manager: Manager | None = None) -> Episode:
+    """A conversation without its questions. Fills `banks` with the notes before each message and after the last one."""
+    bank = Bank()
     for message in task.messages:
         banks.append(tuple(bank.notes.values()))
-        next(manage(bank, message, task, lambda ask: oracle(ask, rng)), None)
-    return [*banks, tuple(bank.notes.values())]
+        yield from manage(bank, message, task, manager)
+    banks.append(tuple(bank.notes.values()))
+    return Outcome(0.0, "")
 
 
 class Heard:
-    """The world of the answer agent: the training questions, over banks that `manager` kept of whole conversations."""
+    """The world of the answer agent: the same questions, over the banks that `manager` kept of their whole conversations."""
 
     name = "heard"
 
     def __init__(self, manager: Policy, count: int = 152, sessions: int = 8):
-        rng, self.moments = random.Random(f"heard/{count}/{sessions}"), []
-        tasks = [Dialogues().make(rng, sessions) for _ in range(count)]
-        banks = [Bank() for _ in tasks]
-        play([_hear(task, bank) for task, bank in zip(tasks, banks, strict=True)], manager)
-        for task, bank in zip(tasks, banks, strict=True):
-            notes = tuple(bank.notes.values())
-            self.moments += [Moment(notes, "", (q,), (a,)) for q, a in zip(task.questions, task.answers, strict=True)]
-        self.moments = self.moments[:count]
+        tasks = _training(count, sessions)
+        kept: list[list[tuple[str, ...]]] = [[] for _ in tasks]
+        play([_hear(task, banks) for task, banks in zip(tasks, kept, strict=True)], manager)
+        self.moments = [
+            Moment(banks[-1], "", (question,), (answer,))
+            for task, banks in zip(tasks, kept, strict=True)
+            for question, answer in zip(task.questions, task.answers, strict=True)
+        ]
 
     def make(self, rng: random.Random, size: int = 0) -> Moment:
         return rng.choice(self.moments)
-
-
-def _hear(task: Dialogue, bank: Bank) -> Episode:
-    for message in task.messages:
-        yield from manage(bank, message, task)
-    return Outcome(0.0, "")
 
 
 def moment(task: Moment, reader: Policy | None = None, distil: bool = True) -> Episode:
@@ -272,18 +294,23 @@ def _written(given: Sequence[Sequence[str]]) -> str:
 
 
 def random_valid(ask: Ask, rng: random.Random) -> str:
-    """A fallible pair: half of what either does is right. Else the manager calls any operation on any note that is shown, and
-    the answer agent says the first few facts that the notes have about the question.
+    """A pair that knows where to look and how to write, and does not know what is wanted. The manager finds the note about the
+    same, and adds another, updates it, deletes it or does nothing, by chance. The answer agent finds the facts that are asked
+    for; half of the time it says the first few of them only.
     """
-    if rng.random() < RIGHT:
-        return oracle(ask, rng)
     if "question" in ask.state:
         found = about(ask.state["question"], ask.state["notes"])
-        return _said(ask, found[: rng.randint(1, max(1, len(found)))])
+        return oracle(ask, rng) if rng.random() < RIGHT else _said(ask, found[: rng.randint(1, max(1, len(found)))])
     message, notes = ask.state["message"], ask.state["notes"]
-    name = rng.choice(["add", "add", "noop", *(["update", "update", "delete"] if notes else [])])
-    place = rng.randrange(len(notes)) if notes else 0
-    return {"add": f"add {message}", "noop": "noop", "update": f"update {place} {message}", "delete": f"delete {place}"}[name]
+    said, place = parse(message), None
+    calls = [f"add {message}", "noop"]
+    if said is not None:
+        place = _same(said, notes) if _same(said, notes) is not None else _place(said, notes)
+    if place is not None:
+        calls.append(f"delete {place}")
+        if said.form != "gone":
+            calls += [f"update {place} {message}", f"add {message}"]
+    return rng.choice(calls)
 
 
 def oracle(ask: Ask, rng: random.Random) -> str:
@@ -294,7 +321,7 @@ def oracle(ask: Ask, rng: random.Random) -> str:
     said, notes = parse(ask.state["message"]), ask.state["notes"]
     if said is None:
         return "noop"
-    same = next((place for place, note in enumerate(notes) if any(other[:3] == said[:3] for other in facts(note))), None)
+    same = _same(said, notes)
     if said.form == "gone":
         return "noop" if same is None else f"delete {same}"
     if same is not None:
@@ -324,6 +351,11 @@ def nothing(ask: Ask) -> str:
     return "noop"
 
 
+def _same(said: Said, notes: Sequence[str]) -> int | None:
+    """The first note that states the fact."""
+    return next((place for place, note in enumerate(notes) if any(other[:3] == said[:3] for other in facts(note))), None)
+
+
 def _place(said: Said, notes: Sequence[str]) -> int | None:
     """The first note with a fact of the same topic."""
     return next((place for place, note in enumerate(notes) if any(other[:2] == said[:2] for other in facts(note))), None)
@@ -343,16 +375,19 @@ def _said(ask: Ask, found: Sequence[Said]) -> str:
     return " ".join(words) or TINY.empty
 
 
-def _manager_learns(start, out) -> dict:
+def _manager_learns(start, out, others: int = Moments.others, distil: bool = True) -> dict:
     """With the answer agent frozen as it begins."""
-    return {"world": Moments(), "episode": partial(moment, reader=ModelPolicy(*pretrained.load(start), temperature=0))}
+    reader = ModelPolicy(*pretrained.load(start), temperature=0)
+    return {"world": Moments(others=others), "episode": partial(moment, reader=reader, distil=distil)}
 
 
-def _reader_learns(start, out) -> dict:
+def _reader_learns(start, out, distil: bool = True) -> dict:
     """With the manager frozen as it was trained."""
     manager = ModelPolicy(*pretrained.load(out / "policy"), temperature=0)
-    return {"world": Heard(manager), "episode": moment}
+    return {"world": Heard(manager), "episode": partial(moment, distil=distil)}
 
+
+MANAGER, READER = Stage(prepare=_manager_learns), Stage("reader", _reader_learns)
 
 PAPER = Paper(
     name="memory_r1",
@@ -367,9 +402,23 @@ PAPER = Paper(
         "append-only": partial(episode, manager=append_only),
         "rule-crud": partial(episode, manager=crud),
         "no-memory": partial(episode, manager=nothing),
+        "no-distillation": partial(episode, distil=False),
     },
-    learned={"append-only": "warmstart", "rule-crud": "warmstart", "no-memory": "warmstart"},
-    stages=(Stage(prepare=_manager_learns), Stage("reader", _reader_learns)),
+    learned={
+        "append-only": "warmstart",
+        "rule-crud": "warmstart",
+        "no-memory": "warmstart",
+        "no-distillation": "no-distillation-0",
+    },
+    ablations={"linked-only": {}},  # the paper's own reward
+    stages=(MANAGER, READER),
+    variants={
+        "no-distillation": (
+            Stage(prepare=partial(_manager_learns, distil=False)),
+            Stage("reader", partial(_reader_learns, distil=False)),
+        ),
+        "linked-only": (Stage(prepare=partial(_manager_learns, others=0)), READER),
+    },
     warmstart={"tasks": 6000, "sizes": (2, 4, 8), "learning_rate": 3e-3},
     train_sizes=(8,),
     train_steps=100,

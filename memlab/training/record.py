@@ -17,15 +17,16 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import torch
 
 from memlab import contenders, evaluation, papers, presets
-from memlab.papers import Paper
+from memlab.papers import Paper, Stage
 from memlab.policies import pretrained
-from memlab.training.train import save_policy, settings_of, train, train_stages
+from memlab.training.train import save_policy, settings_of, train_stages
 from memlab.training.warmstart import finetune
 
 SEEDS = (0, 1, 2, 3, 4)
@@ -47,29 +48,32 @@ def _warm(paper: Paper, episode):
 
 def trained(paper: Paper, seed: int) -> None:
     """One GRPO run at the cpu preset, all its stages."""
-    out = _home(paper, f"trained-{seed}")
-    settings = settings_of(presets.get("cpu"), seed, paper=paper)
-    train_stages(paper, _home(paper, "warmstart") / "policy", settings, out, resume=(out / "run.json").exists())
-    for checkpoints in out.rglob("checkpoints"):
-        shutil.rmtree(checkpoints)
+    _train(paper, f"trained-{seed}", _home(paper, "warmstart") / "policy", paper.stages, seed)
 
 
 def baseline(paper: Paper, name: str) -> None:
     """The same for a baseline: another context, so another format, and the same chance to learn what to do in it."""
     episode = paper.baselines[name]
-    _train(paper, *_warm(paper, episode), 0, _home(paper, f"{name}-0"), episode=episode)
+    with tempfile.TemporaryDirectory() as start:
+        save_policy(*_warm(paper, episode), Path(start) / "policy")
+        _train(paper, f"{name}-0", Path(start) / "policy", paper.variants.get(name, _one_stage(episode=episode)))
 
 
 def ablation(paper: Paper, name: str) -> None:
     """The paper's start, and one thing otherwise."""
-    model, tokenizer = pretrained.load(_home(paper, "warmstart") / "policy")
-    _train(paper, model, tokenizer, 0, _home(paper, f"{name}-0"), **paper.ablations[name])
+    stages = paper.variants.get(name, _one_stage(**paper.ablations[name]))
+    _train(paper, f"{name}-0", _home(paper, "warmstart") / "policy", stages)
 
 
-def _train(paper: Paper, model, tokenizer, seed: int, out: Path, **kwargs) -> None:
-    settings = settings_of(presets.get("cpu"), seed, paper=paper)
-    train(paper, model, tokenizer, settings, out, resume=(out / "run.json").exists(), **kwargs)
-    shutil.rmtree(out / "checkpoints")
+def _one_stage(**told) -> tuple[Stage, ...]:
+    return (Stage(prepare=lambda start, out: told),)
+
+
+def _train(paper: Paper, name: str, start: Path, stages: tuple[Stage, ...], seed: int = 0) -> None:
+    out, settings = _home(paper, name), settings_of(presets.get("cpu"), seed, paper=paper)
+    train_stages(replace(paper, stages=stages), start, settings, out, resume=(out / "run.json").exists())
+    for checkpoints in out.rglob("checkpoints"):
+        shutil.rmtree(checkpoints)
 
 
 def sft_oracle(paper: Paper, seed: int) -> None:

@@ -8,7 +8,7 @@ People are told about again and again. What is new about them joins what was kno
 
 All three look alike to a rule that compares subject and relation, and only its age tells an old home from a new one. In
 between things are said twice, and small talk says nothing.
-Add a relation to a family below: its words must be in the tiny model's vocabulary (`memlab.training.pretrain`).
+Add a relation or a telling to a family below: its words must be in the tiny model's vocabulary (`memlab.training.pretrain`).
 """
 
 from __future__ import annotations
@@ -23,30 +23,48 @@ from memlab.memory import sentences
 from memlab.worlds.sentences import CITIES, PEOPLE, PETS
 
 
-class Relation(NamedTuple):
-    """One kind of fact, as sentences about a subject {s} and a value {v}, and its question.
+class Telling(NamedTuple):
+    """How facts of one kind are told, about a subject {s} and a value {v}.
 
-    first: how it is told at first. further: how a further value is. gone: how a value is taken back; "" where a further value
-    takes the place of the first, which is a contradiction, and told in the same words; else it joins it, as a complement.
+    first: the first value. further: another one. gone: a value is taken back; "" where another one takes the place of the first.
     """
 
     first: str
     further: str
-    gone: str
+    gone: str = ""
+
+
+class Relation(NamedTuple):
+    """One kind of fact. joins: another value joins the first, a complement; else it takes its place, a contradiction."""
+
     question: str
     values: tuple[str, ...]
-
-    @property
-    def joins(self) -> bool:
-        return bool(self.gone)
+    joins: bool
 
 
-ADOPTED = Relation("{s} adopted {v} .", "{s} also adopted {v} .", "{s} sold {v} .", "who did {s} adopt ?", tuple(PETS))
-LIVES = Relation("{s} lives in {v} .", "{s} lives in {v} .", "", "where does {s} live ?", tuple(CITIES))
-DID_ADOPT = ADOPTED._replace(first="{s} did adopt {v} .", further="{s} did also adopt {v} .", gone="{s} sold {v} then .")
-DOES_LIVE = LIVES._replace(first="{s} does live in {v} .", further="{s} does live in {v} .")
-# "reworded" says the same in sentences that no training conversation has, of words that are known from its questions
-FAMILIES = {"pets": (ADOPTED, LIVES), "reworded": (DID_ADOPT, DOES_LIVE)}
+ADOPTED = Relation("who did {s} adopt ?", tuple(PETS), joins=True)
+LIVES = Relation("where does {s} live ?", tuple(CITIES), joins=False)
+
+
+def _told(sentence: str) -> Telling:
+    """A contradiction is told in the same words: nothing in it says that something else was known."""
+    return Telling(sentence, sentence)
+
+
+# Training conversations are of the family "pets". "reworded" has other sentences of the same words.
+FAMILIES = {
+    "pets": {
+        ADOPTED: (
+            Telling("{s} adopted {v} .", "{s} also adopted {v} .", "{s} sold {v} ."),
+            Telling("{s} bought {v} .", "{s} also bought {v} .", "{s} sold {v} again ."),
+        ),
+        LIVES: (_told("{s} lives in {v} ."), _told("now {s} lives in {v} ."), _told("{s} lives in {v} again .")),
+    },
+    "reworded": {
+        ADOPTED: (Telling("now {s} adopted {v} .", "now {s} also adopted {v} .", "now {s} sold {v} ."),),
+        LIVES: (_told("{s} now lives in {v} ."), _told("now {s} lives in {v} again .")),
+    },
+}
 SMALL_TALK = (
     "hello how are you ?",
     "good morning .",
@@ -58,42 +76,43 @@ SMALL_TALK = (
     "thanks and good evening .",
 )
 MOST_VALUES = 4  # that a complement joins
-TAKEN_BACK = 0.3  # of the news about two values or more
 
 
 Topic = tuple[Relation, str]  # and whom it is about
 
 
 class Said(NamedTuple):
-    """What a message says: said[:2] is its topic, said[:3] the fact. form: how it is told, "first", "further" or "gone"."""
+    """What a message says: said[:2] is its topic, said[:3] the fact. form: of its telling, "first", "further" or "gone"."""
 
     relation: Relation
     subject: str
     value: str
     form: str
+    telling: Telling
 
     def __str__(self) -> str:
-        return getattr(self.relation, self.form).format(s=self.subject, v=self.value)
+        return getattr(self.telling, self.form).format(s=self.subject, v=self.value)
 
 
 _SHAPES = {
-    getattr(relation, form): (relation, form)
+    getattr(telling, form): (relation, form, telling)
     for family in FAMILIES.values()
-    for relation in family
+    for relation, tellings in family.items()
+    for telling in tellings
     for form in ("further", "first", "gone")
-    if getattr(relation, form)
+    if getattr(telling, form)
 }
 _PATTERNS = [
-    (re.compile(re.escape(shape).replace(r"\{s\}", r"(?P<s>\w+)").replace(r"\{v\}", r"(?P<v>\w+)")), relation, form)
-    for shape, (relation, form) in _SHAPES.items()
+    (re.compile(re.escape(shape).replace(r"\{s\}", r"(?P<s>\w+)").replace(r"\{v\}", r"(?P<v>\w+)")), *what)
+    for shape, what in _SHAPES.items()
 ]
 
 
 def parse(sentence: str) -> Said | None:
     """What `sentence` says, or None if it is none of the shapes above. Told in the same words first and later, it is "first"."""
-    for pattern, relation, form in _PATTERNS:
+    for pattern, relation, form, telling in _PATTERNS:
         if match := pattern.fullmatch(sentence):
-            return Said(relation, match["s"], match["v"], form)
+            return Said(relation, match["s"], match["v"], form, telling)
     return None
 
 
@@ -139,7 +158,8 @@ class Dialogues:
     """The world of conversations. `make(rng, size)` draws one of `size` sessions about `people` people.
 
     family: a key of FAMILIES. messages: of one session. repeats, small_talk: shares of the messages, which say something
-        again, or nothing. questions: at most so many, each about another thing that was told.
+        again, or nothing. taken_back: share of the news about two values or more that takes one of them back. questions: at most
+        so many, each about another thing that was told.
     """
 
     name = "dialogues"
@@ -148,6 +168,7 @@ class Dialogues:
     messages: int = 6
     repeats: float = 0.2
     small_talk: float = 0.2
+    taken_back: float = 0.3
     questions: int = 6
 
     def make(self, rng: random.Random, size: int) -> Dialogue:
@@ -199,10 +220,11 @@ class Dialogues:
             return rng.choice(SMALL_TALK)
         relation, subject = topic = rng.choice(list(fresh))
         held = known.setdefault(topic, [])
-        if relation.joins and len(held) > 1 and (len(held) == MOST_VALUES or rng.random() < TAKEN_BACK):
+        if relation.joins and len(held) > 1 and (len(held) == MOST_VALUES or rng.random() < self.taken_back):
             stale.append(held.pop(rng.randrange(len(held))))
             return str(stale[-1]._replace(form="gone"))
-        said = Said(relation, subject, rng.choice(fresh[topic]), "further" if held else "first")
+        telling = rng.choice(FAMILIES[self.family][relation])
+        said = Said(relation, subject, rng.choice(fresh[topic]), "further" if held else "first", telling)
         if held and not relation.joins:
             stale.append(held.pop())
         held.append(said)
@@ -222,17 +244,23 @@ class Staged:
 
 @dataclass(frozen=True)
 class Stages:
-    """The world of AgeMem. `make(rng, size)` draws a session about `people` people, and `size` messages about others."""
+    """The world of AgeMem. `make(rng, size)` draws a session about `people` people, and `size` messages about others.
+
+    taken_back: as in `Dialogues`, and more often, for a session is short.
+    """
 
     name = "stages"
     people: int = 2
-    messages: int = 8
+    messages: int = 10
+    taken_back: float = 0.8
 
     def make(self, rng: random.Random, size: int) -> Staged:
         """Raises ValueError for a size below 1."""
         if size < 1:
             raise ValueError(f"at least one message must come between telling and asking, not {size}")
-        talk = Dialogues(people=self.people, messages=self.messages, questions=2 * self.people).make(rng, 1)
+        talk = Dialogues(
+            people=self.people, messages=self.messages, taken_back=self.taken_back, questions=2 * self.people
+        ).make(rng, 1)
         if not talk.questions:  # small talk only
             return self.make(rng, size)
         asked = rng.randrange(len(talk.questions))
@@ -242,7 +270,7 @@ class Stages:
         return Staged(
             told=talk.messages,
             noise=tuple(
-                f"{Said(ADOPTED, person, pet, 'first')} {Said(LIVES, person, rng.choice(CITIES), 'first')}"
+                f"{person} adopted {pet} . {person} lives in {rng.choice(CITIES)} ."
                 for person, pet in islice(cycle(zip(people, pets, strict=True)), size)
             ),
             question=talk.questions[asked],

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from memlab.checks import mem1, memact, memagent, memory_r1
+from memlab.checks import agemem, mem1, memact, memagent, memory_r1
 from memlab.memory import sentences
 from memlab.papers.mem1 import EMPTY, parse_action
 from memlab.worlds.dialogues import parse
@@ -95,6 +95,28 @@ def gains(ours, theirs):
     return {name: round(100 * (ours[name] / theirs[name] - 1), 1) for name in ours}
 
 
+def seen(lines, now):
+    return [lines[now][1]] if lines[now][0] == 1 else [text for stage, text in lines[: now + 1] if stage > 1]
+
+
+def credit(rewards, stages):
+    return [[r - sum(rewards) / len(rewards)] * len(row) for r, row in zip(rewards, stages, strict=True)]
+
+
+def drop(messages, criteria):
+    wanted = set(criteria.split())
+    return [m for m in messages if not wanted or len(wanted & set(m.split())) / len(wanted) < 0.6]
+
+
+def composite(task, context, memory, answered, overflow, rounds_over):
+    mean = lambda parts: sum(parts) / len(parts)  # noqa: E731
+    return mean([task if answered else -1.0, mean(context), mean(memory)]) - 0.5 * overflow - 1.0 * rounds_over
+
+
+def hack(calls):
+    return [*calls[:2], "update 0 mira adopted rex .", *calls[3:]]
+
+
 SOLVED = {
     memagent.overwrite: lambda memory, response, budget: " ".join(response.split()[:budget]),
     memagent.advantages: group_advantages,
@@ -117,6 +139,12 @@ SOLVED = {
     memory_r1.linked: linked,
     memory_r1.distilled: distilled,
     memory_r1.headline: gains,
+    agemem.seen: seen,
+    agemem.credit: credit,
+    agemem.drop: drop,
+    agemem.reward: composite,
+    agemem.loophole: hack,
+    agemem.headline: lambda ours, theirs: 100 * (ours / theirs - 1),
 }
 
 
@@ -179,6 +207,24 @@ MISTAKES = [
     (memory_r1.distilled, lambda text: list(dict.fromkeys(s.split()[-2] for s in sentences(text))), "small talk"),
     (memory_r1.headline, lambda a, b: {n: round(a[n] - b[n], 1) for n in a}, "not a difference"),
     (memory_r1.headline, lambda a, b: {n: round(100 * (a[n] - b[n]) / a[n], 1) for n in a}, "relative to the baseline"),
+    (agemem.seen, lambda lines, now: [text for _, text in lines], "nothing was wiped"),
+    (agemem.seen, lambda lines, now: [text for stage, text in lines if stage == lines[now][0]], "goes on in the context"),
+    (agemem.seen, lambda lines, now: [text for stage, text in lines if stage > 1] if now > 1 else [lines[now][1]], "the future"),
+    (agemem.seen, lambda lines, now: [t for s, t in lines[: now + 1] if s > 1 or lines[now][0] == 1], "one message at a time"),
+    (agemem.credit, lambda rewards, stages: [[r] * len(row) for r, row in zip(rewards, stages, strict=True)], "not an advantage"),
+    (agemem.credit, lambda r, stages: [[a * (s == 3) for a, s in zip(x, y)] for x, y in zip(credit(r, stages), stages)], "wipe"),
+    (agemem.credit, lambda r, stages: [[a / len(x) for a in x] for x in credit(r, stages)], "divided among the steps"),
+    (agemem.credit, lambda r, stages: [[x - 0.4] * len(row) for x, row in zip(r, stages, strict=True)], "not over steps"),
+    (agemem.drop, lambda messages, criteria: [m for m in messages if m not in drop(messages, criteria)], "what to throw away"),
+    (agemem.drop, lambda messages, criteria: [m for m in messages if not {*m.split()} & {*criteria.split()}], "one of the two"),
+    (agemem.reward, lambda t, c, m, *rest: (t + sum(c) + sum(m)) / 3, "a mean of its own parts"),
+    (agemem.reward, lambda t, c, m, ok, over, late: composite(t, c, m, True, over, late), "costs twice"),
+    (agemem.reward, lambda t, c, m, ok, over, late: composite(t, c, m, ok, False, late), "an overflow"),
+    (agemem.loophole, lambda calls: calls, "is no gain"),
+    (agemem.loophole, lambda calls: [*calls[:2], "add mira lives in oslo .", *calls[3:]], "the notes must be the same"),
+    (agemem.loophole, lambda calls: [*calls[:6], "answer rex"], "the answer must stay right"),
+    (agemem.headline, lambda ours, theirs: ours - theirs, "points, not percent"),
+    (agemem.headline, lambda ours, theirs: 100 * (1 - theirs / ours), "relative to the baseline"),
 ]
 
 

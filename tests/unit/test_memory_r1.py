@@ -2,7 +2,6 @@
 
 import random
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 
 from memlab import contenders, evaluation, papers
 from memlab.episode import Ask
-from memlab.memory import Bank, sentences
+from memlab.memory import Bank
 from memlab.papers import memory_r1
 from memlab.papers.memory_r1 import Call, Heard, Moments, apply, episode, moment, parse_call, values
 from memlab.policies import pretrained
@@ -21,7 +20,7 @@ from memlab.policies.scripted import ScriptedPolicy
 from memlab.rollout import play
 from memlab.training.grpo import GRPOSettings
 from memlab.training.train import train_stages
-from memlab.worlds.dialogues import Dialogue, Dialogues, facts, parse
+from memlab.worlds.dialogues import Dialogue, Dialogues, parse
 from tests.toys import said
 
 PAPER = papers.get("memory_r1")
@@ -180,48 +179,61 @@ def test_a_frozen_reader_answers_and_only_the_manager_has_rows(tokenizer):
 # ---------------------------------------------------------------- training examples
 
 
-def test_there_are_exactly_152_training_questions(tokenizer):
-    world = Moments()
-    drawn = {world.make(random.Random(seed)) for seed in range(4000)}
-    assert len(drawn) == 152
-    for task in drawn:
-        assert {len(sentences(note)) for note in task.notes} <= {1}
-        assert len(task.questions) == len(set(task.questions)) == len(task.answers) <= 4 and all(task.answers)
-        said = parse(task.message)
-        assert said.relation.question.format(s=said.subject) == task.questions[0]
-        assert (said.value in task.answers[0]) == (said.form != "gone")
+def test_there_are_exactly_152_training_questions_for_both_agents(tokenizer):
+    tasks = memory_r1._training(152, 8)
+    pairs = [pair for task in tasks for pair in zip(task.questions, task.answers, strict=True)]
+    assert len(pairs) == 152
+    heard = Heard(ScriptedPolicy(PAPER.oracle, tokenizer)).moments
+    assert [(m.questions, m.answers) for m in heard] == [((question,), (answer,)) for question, answer in pairs]
+    told = {message for task in tasks for message in task.messages}
+    for world, most in ((Moments(), 4), (Moments(others=0), 1)):
+        for it in map(world.make, map(random.Random, range(2000))):
+            assert it.message in told and set(it.questions) <= {question for question, _ in pairs}
+            assert 1 <= len(it.questions) == len(set(it.questions)) == len(it.answers) <= most and all(it.answers)
+            own = [said.relation.question.format(s=said.subject)] if (said := parse(it.message)) else []
+            if most == 1 or set(own) & set(it.questions):
+                assert it.questions[0] == own[0] and (said.value in it.answers[0]) == (said.form != "gone")
 
 
-def test_a_moment_rewards_the_operation_that_the_question_needs(tokenizer):
+def test_a_moment_rewards_the_operation_that_its_questions_need(tokenizer):
     reader = ScriptedPolicy(PAPER.oracle, tokenizer)
 
-    def rewards(text, tasks):
-        """Of the one completion that `text` gives for a task."""
-        rule = ScriptedPolicy(lambda ask, rng: text(ask.state["task"]), tokenizer)
-        return [t.reward for t in play([moment(task, reader) for task in tasks], rule, tasks)]
+    def rewards(rule, tasks):
+        return [t.reward for t in play([moment(task, reader) for task in tasks], ScriptedPolicy(rule, tokenizer), tasks)]
 
-    tasks = sorted({Moments().make(random.Random(seed)) for seed in range(4000)}, key=str)
-    best = play([moment(task, reader) for task in tasks], ScriptedPolicy(PAPER.oracle, tokenizer), tasks)
-    assert mean(t.reward for t in best) == 1.0 and all(len(t.rows) == 1 for t in best)
-    alone = [replace(task, questions=task.questions[:1], answers=task.answers[:1]) for task in tasks]
-    known = [any(facts(note)[0][:3] == parse(task.message)[:3] for note in task.notes) for task in alone]
-    again = [k and parse(task.message).form != "gone" for k, task in zip(known, alone, strict=True)]
-    assert rewards(lambda task: "noop", alone) == list(map(float, again)), "news is asked for, and what is said again is known"
-    assert 20 < sum(again) < 76 and sum(known) - sum(again) > 5
-    joins = [task for task in alone if " also " in task.message]
-    assert len(joins) > 10 and mean(rewards(lambda task: f"update 0 {task.message}", joins)) < 0.5
-    first = [task for task in tasks if len(task.questions) > 1 and parse(task.message).form == "first"]
-    ruin = lambda task: f"update 0 {task.message}"  # noqa: E731
-    asked = [[replace(task, questions=task.questions[:n], answers=task.answers[:n]) for task in first] for n in (1, 4)]
-    alone, all_of_them = (mean(reward == 1.0 for reward in rewards(ruin, tasks)) for tasks in asked)
-    assert alone > all_of_them + 0.1, "only the other questions notice that another note was overwritten"
+    def ruin(ask, rng):
+        return f"update {rng.randrange(max(1, len(ask.state['notes'])))} {ask.state['message']}"
+
+    tasks = [Moments().make(random.Random(seed)) for seed in range(600)]
+    others = PAPER.random_valid, ruin, lambda ask, rng: "noop"
+    assert mean(rewards(PAPER.oracle, tasks)) > max(mean(rewards(rule, tasks)) for rule in others) + 0.1
+    wrong = {"further": lambda ask, rng: memory_r1.crud(ask), "gone": lambda ask, rng: memory_r1.append_only(ask)}
+    for form, rule in wrong.items():
+        some = [task for task in tasks if (said := parse(task.message)) and said.form == form and said.relation.joins]
+        assert len(some) > 20 and mean(rewards(PAPER.oracle, some)) > mean(rewards(rule, some)) + 0.1, form
+    linked = [Moments(others=0).make(random.Random(seed)) for seed in range(600)]
+    harm = []
+    for world in (linked, tasks):
+        new = [task for task in world if (said := parse(task.message)) and said.form == "first" and said.relation.joins]
+        best, spoilt = (mean(reward == 1.0 for reward in rewards(rule, new)) for rule in (PAPER.oracle, ruin))
+        harm.append(best - spoilt)
+    assert harm[1] > harm[0] + 0.1, "only the other questions notice that another note was overwritten"
 
 
-def test_the_random_rule_writes_every_operation_and_the_beginning_of_an_answer():
-    rng, state = random.Random(0), {"message": "mira lives in rome .", "notes": ["mira lives in oslo .", "tom adopted max ."]}
-    names = {parse_call(memory_r1.random_valid(Ask("", 1, state), rng)).name for _ in range(200)}
-    assert names == {"add", "update", "delete", "noop"}
-    notes = ["mira adopted rex .", "mira also adopted scout . tom adopted max ."]
+def test_the_random_rule_finds_the_place_and_does_anything_there():
+    rng, notes = random.Random(0), ["tom adopted max .", "mira lives in oslo .", "mira adopted rex . mira also adopted coco ."]
+
+    def calls(message, notes=notes):
+        state = {"message": message, "notes": notes}
+        return {memory_r1.random_valid(Ask("", 1, state), rng) for _ in range(200)}
+
+    assert calls(new := "now mira lives in rome .") == {f"add {new}", f"update 1 {new}", "delete 1", "noop"}
+    assert calls(new := "mira sold coco .") == {f"add {new}", "delete 2", "noop"}
+    assert calls("good morning .") == {"add good morning .", "noop"} and calls(new, []) == {f"add {new}", "noop"}
+
+
+def test_the_random_rule_says_the_beginning_of_an_answer():
+    rng, notes = random.Random(0), ["mira adopted rex .", "mira also adopted scout . tom adopted max ."]
     state = {"question": "who did mira adopt ?", "notes": notes, "distil": True}
     said = {memory_r1.random_valid(Ask("", 1, state), rng) for _ in range(200)}
     assert said == {"mira adopted rex .", "mira adopted rex . mira also adopted scout ."}
