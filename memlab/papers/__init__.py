@@ -50,7 +50,9 @@ class Paper:
     stages: what is trained, one after the other, each from the same start.
     variants: the stages of a learned baseline or an ablation, where it has its own.
     warmstart: how the warm start differs from the defaults of `memlab.training.warmstart.finetune`.
-    train_sizes: sizes of the training tasks. tasks_per_step, train_steps: at most so many, where one task takes many turns.
+    train_sizes: sizes of the training tasks. train_steps: at most so many.
+    tasks_scale: tasks of a step, in multiples of the preset's: fewer where one task takes many turns, more where it takes one.
+    learning_rate: of GRPO with the tiny model.
     eval_sizes: sizes that `memlab eval` asks when it is not told which.
     record_sizes: sizes of the recorded results.
     """
@@ -70,8 +72,9 @@ class Paper:
     variants: dict[str, tuple[Stage, ...]] = field(default_factory=dict)
     warmstart: dict[str, Any] = field(default_factory=dict)
     train_sizes: tuple[int, ...] = (1, 2, 3, 4)
-    tasks_per_step: int = 64
+    tasks_scale: float = 1.0
     train_steps: int = 300
+    learning_rate: float = 1e-3
     eval_sizes: tuple[int, ...] = (4, 64)
     record_sizes: tuple[int, ...] = (1, 4, 16, 64, 256)
 

@@ -239,7 +239,6 @@ PAPER = Paper(
     warmstart={"tasks": 6000, "sizes": (1, 2, 3, 4), "learning_rate": 3e-3},
     train_sizes=(2, 3),
     train_steps=150,
-    tasks_per_step=16,
     eval_sizes=(3, 5, 7),
     record_sizes=(3, 5, 7, 15),
 )

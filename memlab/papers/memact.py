@@ -60,34 +60,35 @@ def parse_call(text: str) -> Call:
 
 
 class Context:
-    """What the policy sees: the open questions, then the records, each as it was written and answered.
+    """What the policy sees, in the order in which it came: the records, as written and answered, and the open questions.
 
-    Appended to until it is edited. `limit`: most words of the records; None: no limit, and nothing ever leaves, questions
-    and answers included.
+    Appended to until it is edited. `limit`: most words of the records; None: no limit, and nothing ever leaves, not even an
+    answered question.
     """
+
+    AGENDA = -1  # among the ids of the records
 
     def __init__(self, task: Objectives, limit: int | None):
         self.history, self.limit = History(task.question), limit
-        self.texts: dict[int, str] = {}  # record id -> the record in the context
-        self.head = ""
+        self.parts: dict[int, str] = {}  # record id, or AGENDA -> what stands in the context
+        self.head = ""  # what can leave no more
 
     def open(self, questions: tuple[str, ...], written: str) -> None:
-        """Put `questions` in place of those that `written` answered; without a limit, after them."""
-        asked = f"questions : {' '.join(questions)} call :"
-        if self.limit is None and self.head:
-            self.head = f"{self} {written} {asked}"
-            self.texts.clear()  # they are in the head now, and stay there
-        else:
-            self.head = asked
+        """Put `questions` at the end, where they are asked; those that `written` answered leave."""
+        if self.limit is None and self.AGENDA in self.parts:
+            self.head = f"{self} {written}"
+            self.parts.clear()
+        self.parts.pop(self.AGENDA, None)
+        self.parts[self.AGENDA] = f"questions : {' '.join(questions)}"
 
     def add(self, turn: int, text: str, written: str, observation: str) -> None:
         """A record: `text` in the event log; what was written and what came back in the context."""
         item = self.history.add(turn, text)
-        self.texts[item] = f"{written} record {item} : {observation} call :"
+        self.parts[item] = f"call : {written} record {item} : {observation}"
 
     def delete(self, turn: int, ids: Iterable[int]) -> None:
         for item in self.history.delete(turn, ids):
-            self.texts.pop(item, None)
+            self.parts.pop(item, None)
 
     def remember(self, facts: Sequence[str]) -> None:
         """One record of earlier work, as every agenda but the first finds one: a note, or a single fact that a search found."""
@@ -100,7 +101,7 @@ class Context:
 
     @property
     def words(self) -> int:
-        return sum(len(text.split()) for text in self.texts.values())
+        return sum(len(text.split()) for item, text in self.parts.items() if item != self.AGENDA)
 
     @property
     def nearly_full(self) -> bool:
@@ -108,7 +109,7 @@ class Context:
         return self.limit is not None and self.words + FOUND > self.limit
 
     def __str__(self) -> str:
-        return " ".join([self.head, *self.texts.values()])
+        return " ".join([self.head, *self.parts.values(), "call :"]).strip()
 
 
 # Who decides what leaves the context: the policy, or a rule in its place.
@@ -119,7 +120,7 @@ def episode(task: Objectives, editing: str | int = OWN_CHOICE, shown: int = 2, c
     """Call after call until every question is answered or a limit is broken: `cap` words of records, `TURNS` turns a question.
 
     The agenda shows `shown` questions at a time, and the odd ones first: at 3 questions one, then two. So training on three
-    meets a full agenda with a history behind it, as all but the first of a long task are.
+    meets a full agenda with a history before it, as all but the first of a long task are.
 
     editing: OWN_CHOICE is MemAct. NOTHING_LEAVES is full context, which only the model's window limits. OLDEST_LEAVE is a sliding
         window. WHEN_FULL, or a number of searches: then, and only then, the policy is made to prune; it chooses the note, and all
@@ -128,13 +129,13 @@ def episode(task: Objectives, editing: str | int = OWN_CHOICE, shown: int = 2, c
     context, search = Context(task, None if editing == NOTHING_LEAVES else cap), Search(task.documents)
     answers: list[str] = []
     agenda = task.questions[: len(task.questions) % shown or shown]
-    context.open(agenda, "")
     if task.leftover:
         context.remember(task.leftover)
+    context.open(agenda, "")
     searches = prunes = 0
     for turn in range(TURNS * len(task.questions)):
         while editing == OLDEST_LEAVE and context.words > cap:
-            context.delete(turn - 1, [next(iter(context.texts))])
+            context.delete(turn - 1, [next(iter(context.history.records))])
         if context.limit is not None and context.words > cap:
             break
         due = context.nearly_full if editing == WHEN_FULL else isinstance(editing, int) and searches >= editing
@@ -246,16 +247,15 @@ def stitched(trajectory: Trajectory, tokenizer) -> list[Row]:
     What was sampled after an edit is trained in a context that still holds what the policy did not see. Every sampled token has
     loss once, so nothing looks wrong but the probabilities.
     """
-    answered, record, cue = tokenizer.convert_tokens_to_ids(["answer", "record", "call"])
+    answered, record, asked = tokenizer.convert_tokens_to_ids(["answer", "record", "questions"])
     first, *later = trajectory.rows
     whole = Row(list(first.prompt_ids), list(first.completion_ids), list(first.mask), list(first.logprobs))
     for row in later:
         context = row.prompt_ids
         begins = max((i for i, m in enumerate(whole.mask) if m and not (i and whole.mask[i - 1])), default=0)
-        if whole.completion_ids[begins] == answered:  # new questions, at the head of the context
-            fresh = context[: context.index(cue) + 2]
-        else:  # what came back for the prune, at its end
-            fresh = context[len(context) - 1 - context[::-1].index(record) :]
+        # what is new at the end of the context: further questions, or what came back for the prune
+        begin = asked if whole.completion_ids[begins] == answered else record
+        fresh = context[len(context) - 1 - context[::-1].index(begin) :]
         whole.completion_ids += fresh + row.completion_ids
         whole.mask += [0] * len(fresh) + row.mask
         whole.logprobs += [0.0] * len(fresh) + row.logprobs if row.logprobs else []
@@ -318,7 +318,7 @@ PAPER = Paper(
     ablations={"stitched": {"rows": stitched}, "last-segment": {"rows": last_segment}},
     warmstart={"tasks": 50000, "sizes": (1, 2, 3, 3), "learning_rate": 3e-3, "right": True},  # as the paper's: right traces only
     train_sizes=(1, 2, 3),
-    tasks_per_step=8,
+    tasks_scale=0.5,
     train_steps=200,
     eval_sizes=(2, 4, 8),
     record_sizes=(1, 2, 3, 4, 8, 12),

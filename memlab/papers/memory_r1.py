@@ -4,7 +4,7 @@ Conversations are heard message by message, and the questions come afterwards. F
 search finds for it, and chooses one operation. For every question the answer agent sees the notes that a search finds for it; it
 first says those that are of use (the paper's memory distillation), and what they state is the answer:
 
-    manager   notes : 0 mira lives in oslo . 1 mira adopted rex . new : mira also adopted scout . call :
+    manager   notes : mira lives in oslo . 0 mira adopted rex . 1 new : mira also adopted scout . call :
               add mira also adopted scout .
     answer    question : who did mira adopt ? memory : mira adopted rex . mira also adopted scout . mira lives in oslo . answer :
               mira adopted rex . mira also adopted scout .
@@ -45,8 +45,10 @@ RIGHT = 0.5  # share of what the warm start's teacher does that is right
 
 
 def manager_prompt(notes: Sequence[str], message: str) -> str:
-    """The notes are addressed by their place in this list: the ids of a bank grow without end."""
-    return f"notes : {' '.join(f'{i} {note}' for i, note in enumerate(notes)) or TINY.empty} new : {message} call :"
+    """The notes are addressed by their place in this list: the ids of a bank grow without end. The place stands after its note:
+    a causal model knows at that word whose note it is, and has less to look up.
+    """
+    return f"notes : {' '.join(f'{note} {i}' for i, note in enumerate(notes)) or TINY.empty} new : {message} call :"
 
 
 class Call(NamedTuple):
@@ -422,7 +424,7 @@ PAPER = Paper(
     warmstart={"tasks": 6000, "sizes": (2, 4, 8), "learning_rate": 3e-3},
     train_sizes=(8,),
     train_steps=100,
-    tasks_per_step=32,
+    tasks_scale=3.0,
     eval_sizes=(4, 8, 16),
     record_sizes=(4, 8, 16),
 )

@@ -39,12 +39,12 @@ PATIENCE = 25  # steps in a row without any reward spread, after which a run has
 
 
 def settings_of(preset: Preset, seed: int, steps: int | None = None, paper: Paper | None = None) -> GRPOSettings:
-    """The settings of one run at `preset`. steps: instead of the preset's. paper: with long tasks it asks for less."""
+    """The settings of one run at `preset`. steps: instead of the preset's. paper: what it asks for otherwise."""
     return GRPOSettings(
         steps=steps or min(preset.train_steps, paper.train_steps if paper else preset.train_steps),
-        tasks=min(preset.tasks_per_step, paper.tasks_per_step if paper else preset.tasks_per_step),
+        tasks=max(1, round(preset.tasks_per_step * paper.tasks_scale)) if paper else preset.tasks_per_step,
         group=preset.group_size,
-        learning_rate=1e-3,
+        learning_rate=paper.learning_rate if paper else 1e-3,
         schedule="linear",  # to 0: the last steps settle what greedy play will do
         beta=0.002,  # a little: without it entropy falls faster than the choices get right
         micro_batches=4,  # a quarter of the memory, and faster: the activations stay in the processor's cache

@@ -56,6 +56,7 @@ from memlab.training.train import read_log, settings_of, train
 from memlab.views.figures import accuracy_vs_size, show, tokens_vs_size, training_curve
 from memlab.views.tables import table
 from memlab.worlds.lookup import Objectives, Search
+from memlab.worlds.scoring import normalise
 
 dial = session.preset
 paper = papers.get("memact")
@@ -392,7 +393,8 @@ def pruning_rate(who, size, n=dial.eval_n):
     for t in evaluation.run(paper, who, size, n, SEED + 1)[0]:
         for turn in t.turns:
             if turn.ask.state["records"]:
-                words = len(turn.ask.prompt.split()) - len(turn.ask.prompt.split(" call :")[0].split()) - 2
+                asked = f"questions : {' '.join(turn.ask.state['open'])} call :"
+                words = len(turn.ask.prompt.split()) - len(asked.split())
                 found.setdefault(20 * (words // 20), []).append(turn.text.startswith("prune"))
     return {b: sum(v) / len(v) for b, v in sorted(found.items()) if len(v) >= 5}
 

@@ -91,8 +91,7 @@ for question, values, kind in zip(task.questions, task.answers, task.kinds):
 
 # %% [markdown]
 # Two rules that are in every second product. **Append-only** stores every message and trusts the search. **Rule CRUD** keeps one note for each subject and
-# relation, and news replaces it: what prompted managers do with "also adopted". Their answers are given by a warm-started answer agent, which is right about
-# half of the time at what it says.
+# relation, and news replaces it: what prompted managers do with "also adopted". Their answers are given by the warm-started answer agent.
 
 # %%
 def rows_of(name, sizes=SIZES, n=dial.eval_n, world=None):
@@ -192,8 +191,9 @@ def score(values: list[str], gold: list[str]) -> float:
 checks.reward(score)
 
 # %% [markdown]
-# The manager's training example is a *moment*: a bank, a message, and what is asked afterwards. There is no trajectory; it is a bandit. Here is one at which
-# something joins, and the four operations that one could think of. The frozen answer agent is the warm-started one.
+# The manager's training example is a *moment*: a bank, a message, and what is asked afterwards. There is no trajectory; it is a bandit. The 152 questions are
+# asked after any message of their conversations, about what held then. Here is a moment at which something joins, and the four operations that one could think
+# of. The frozen answer agent is the warm-started one.
 
 # %%
 warm = contenders.contender(paper, "warmstart", SEED).policy
@@ -233,19 +233,22 @@ session.checkpoint("the manager alone has rows", [len(t.rows) for t in four], eq
 #
 # ### 3.3 What the reward does not see
 #
-# In the paper a moment asks the questions that are linked to its message, and no other. So an operation that ruins *another* note costs nothing. Count it: for every moment
-# whose message is the first word about something, overwrite the first note that is shown.
+# In the paper a moment asks the questions that are linked to its message, and no other. So an operation that ruins *another* note costs nothing. Count it: where a message is
+# the first word about a pet, overwrite the first note that is shown, whatever it says.
 
 # %%
-moments = list({Moments().make(random.Random(seed)) for seed in range(3000)})
-firsts = [m for m in moments if parse(m.message).form == "first" and len(m.questions) > 1]
-alone = [Moment(m.notes, m.message, m.questions[:1], m.answers[:1]) for m in firsts]
+drawn = [Moments().make(random.Random(seed)) for seed in range(1000)]
+news = [m for m in drawn if (said := parse(m.message)) and said.relation.joins and said.form == "first" and m.notes and len(m.questions) > 1]
+alone = [Moment(m.notes, m.message, m.questions[:1], m.answers[:1]) for m in news]
 ruin = ScriptedPolicy(lambda ask, rng: f"update 0 {ask.state['message']}", tokenizer)
-blind, sees = ([t.reward for t in play([moment(m, reader=oracle) for m in these], ruin, these)] for these in (alone, firsts))
-print(f"{len(firsts)} moments, and a manager that always overwrites the first note with the news. Full reward,")
-print(f"    asked only what rests on the message:     in {blind.count(1.0)} of them")
-print(f"    asked also what rests on the other notes: in {sees.count(1.0)}")
-session.checkpoint("the ruin is invisible to the linked question", blind.count(1.0) / len(blind), between=(0.8, 1.0))
+counts = {}
+for name, these in (("the linked question", alone), ("others as well", news)):
+    for who, manager_of in (("as it should be", oracle), ("overwrites the first note", ruin)):
+        rewards = [t.reward for t in play([moment(m, reader=oracle) for m in these], manager_of, these)]
+        counts[name, who] = rewards.count(1.0) / len(rewards)
+print(table([{"asked": name} | {who: counts[name, who] for who in ("as it should be", "overwrites the first note")} for name in ("the linked question", "others as well")],
+            caption=f"Share of {len(news)} moments with the full reward"))
+session.checkpoint("the harm that the linked question sees", counts["the linked question", "as it should be"] - counts["the linked question", "overwrites the first note"], between=(-0.02, 0.1))
 
 # %% [markdown]
 # **Exercise 4** (difficulty 2, importance 5, 6 minutes). Choose what a moment asks: first the question that rests on the message, then those whose facts were in the bank before.
@@ -283,7 +286,9 @@ checks.distilled(distilled)
 #
 # ## 4. Train the manager
 #
-# The answer agent is frozen as it begins: fallible. The manager sees one moment at a time.
+# Both begin with the same warm start. It imitates a rule that finds the right note and writes every operation, and has no idea which one is wanted: it adds,
+# updates, deletes or does nothing by chance. So what the manager knows at the end about *when* to do what, it knows from rewards. The answer agent is frozen as
+# it begins; the manager sees one moment at a time.
 
 # %%
 import shutil
@@ -329,9 +334,10 @@ reader = ModelPolicy(pretrained.load(out / "reader" / "policy")[0], tokenizer, t
 # %% [markdown]
 # ### What you should see
 #
-# - **reward** of the manager rises, up to what a fallible reader lets through: a bank can be perfect and the answer wrong;
-# - **share of groups without spread** rises fast: at many moments all eight operations earn the same. 152 questions are few, and are soon learned;
-# - **reward** of the answer agent starts high, if the banks are good, and goes on to nearly 1.
+# - **reward** of the manager rises, and not to 1: the banks of the moments were kept by a rule that errs in a fifth of its calls, and what is lost stays lost; and the frozen answer
+#   agent errs too;
+# - **share of groups without spread** is high from the start, and rises: at many moments all eight operations earn the same;
+# - **reward** of the answer agent starts where the banks allow it, and goes on a little.
 
 # %%
 show(
@@ -354,7 +360,7 @@ results += evaluated("trained manager", manager, partial(paper.episode, reader=w
 results += evaluated("trained answer agent", warm, both)
 results += evaluated("append-only, trained answer agent", reader, paper.baselines["append-only"])
 results += evaluated("rule-crud, trained answer agent", reader, paper.baselines["rule-crud"])
-for name in ("warmstart", "oracle", "no-memory"):
+for name in ("no-distillation", "warmstart", "oracle", "no-memory"):
     results += rows_of(name)
 
 # %% tags=["results"]
@@ -368,6 +374,11 @@ name = max(untrained, key=untrained.get)
 print(f"at {top} sessions: trained {f1['trained, both']:.2f}, best untrained {untrained[name]:.2f} ({name}): {f1['trained, both'] / untrained[name] - 1:+.0%}")
 
 # %% [markdown]
+# *No distillation* is the recorded run of two agents that were warm-started and trained the same way, but whose answer agent says the values at once.
+#
+# Look at the last column. The manager notes small talk, and keeps it: nothing asks about it, so no reward ever told one operation from the other. A bandit sees one message ahead; what
+# fills the bank over a hundred messages is not in its reward. A follow-up of the paper adds a term for the size of the bank.
+#
 # ## 7. Before and after
 
 # %%
@@ -396,8 +407,8 @@ if RUN_TRAINING:
 # %% [markdown]
 # ## 9. Conversations of another kind
 #
-# Neither agent has heard sentences like "mira did also adopt scout ." or "mira does live in rome .": the words are known from questions, the sentences are
-# new, and the sessions longer.
+# Neither agent has heard sentences like "now mira also adopted scout ." or "mira now lives in rome .": the words are known, the sentences are new, and the
+# sessions longer.
 
 # %%
 reworded = Dialogues(family="reworded", messages=10)

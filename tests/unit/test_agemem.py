@@ -65,7 +65,7 @@ def test_the_context_is_wiped_after_the_first_stage_and_grows_until_the_answer()
     middle = f"user : {TASK.noise[0]} call :"
     both = f"{middle} noop <end> user : {TASK.noise[1]} call :"
     assert [ask.prompt for ask in asks[3:]] == [
-        "notes : 0 mira adopted rex . new : mira also adopted scout . call :",
+        "notes : mira adopted rex . 0 new : mira also adopted scout . call :",
         middle,
         both,
         f"{both} noop <end> question : who did mira adopt ? call :",

@@ -69,7 +69,7 @@ def test_the_oracle_is_right_at_every_size(tokenizer, size):
 
 def test_who_never_edits_breaks_the_limit(tokenizer):
     def never(ask, rng):
-        return memact.next_call(ask, memact._facts(ask), rng)
+        return memact._next_call(ask, memact._facts(ask))
 
     outcomes = [t.outcome for t in played(never, tokenizer, 8)]
     assert mean(o.reward for o in outcomes) < 0 and all(o.metrics["prunes"] == 0 for o in outcomes)
@@ -133,7 +133,8 @@ def test_ids_that_are_not_there_delete_nothing():
 
 def test_answered_questions_leave_and_the_records_stay():
     asks, _ = said(episode(TASK), "search luna", "answer mira adopted rex . , oslo")
-    assert asks[2].prompt.startswith("questions : where does luna live ? who did ruth adopt ? call : search luna <end> record")
+    found = "call : search luna <end> record 17 : max lives in oslo . luna lives in rome ."
+    assert asks[2].prompt == f"{found} questions : where does luna live ? who did ruth adopt ? call :"
     assert "who did mira" not in asks[2].prompt and asks[2].state["open"] == TASK.questions[2:]
     full, _ = said(EPISODES["full-context"](TASK), "search luna", "answer mira adopted rex . , oslo", "search luna")
     assert all(b.prompt.startswith(a.prompt) for a, b in zip(full, full[1:], strict=False))
@@ -336,12 +337,12 @@ def test_what_is_left_of_earlier_work_can_be_pruned():
     a, b, c, d = IDS[:4]
     note, found = ("karl adopted coco .", "coco lives in rome ."), ("karl adopted coco .",)
     for leftover, record, item, after in (
-        (note, f"prune {' '.join(note)} drop {a} {b} <end> record {c} : done call :", c, d),
-        (found, f"search karl <end> record {a} : {found[0]} call :", a, b),
+        (note, f"call : prune {' '.join(note)} drop {a} {b} <end> record {c} : done", c, d),
+        (found, f"call : search karl <end> record {a} : {found[0]}", a, b),
     ):
         texts = f"prune nothing . drop {item}", "answer rex , oslo", "answer rome , coco"
         asks, outcome = said(episode(replace(TASK, leftover=leftover)), *texts)
-        assert asks[0].prompt == f"{BEGINNING} {record}"
+        assert asks[0].prompt == f"{record} {BEGINNING}"
         assert asks[1].prompt == f"{BEGINNING} prune nothing . drop {item} <end> record {after} : done call :"
         assert asks[0].state["records"] == {item: " ".join(leftover)}
         assert [(e.turn, e.op) for e in outcome.events][-2:] == [(0, "delete"), (0, "write")]

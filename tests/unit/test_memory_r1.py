@@ -105,9 +105,9 @@ def test_what_the_two_agents_see():
     assert [ask.prompt for ask in asks] == [
         f"notes : nothing . new : {first} call :",
         "notes : nothing . new : good morning . call :",
-        f"notes : 0 {first} new : {here} call :",
-        f"notes : 0 {first} 1 {here} new : {further} call :",
-        f"notes : 0 {here} 1 {first} 2 {further} new : {there} call :",
+        f"notes : {first} 0 new : {here} call :",
+        f"notes : {first} 0 {here} 1 new : {further} call :",
+        f"notes : {here} 0 {first} 1 {further} 2 new : {there} call :",
         f"question : who did mira adopt ? memory : {first} {further} {there} answer :",
         f"question : where does mira live ? memory : {first} {further} {there} answer :",
     ]
