@@ -50,6 +50,8 @@ class Paper:
     stages: what is trained, one after the other, each from the same start.
     variants: the stages of a learned baseline or an ablation, where it has its own.
     warmstart: how the warm start differs from the defaults of `memlab.training.warmstart.finetune`.
+    baseline_warmstart: how that of a learned baseline differs from it; "base": the recorded policy that it goes on from, if not
+        from the tiny model.
     train_sizes: sizes of the training tasks. train_steps: at most so many.
     tasks_scale: tasks of a step, in multiples of the preset's: fewer where one task takes many turns, more where it takes one.
     learning_rate: of GRPO with the tiny model.
@@ -71,6 +73,7 @@ class Paper:
     stages: tuple[Stage, ...] = (Stage(),)
     variants: dict[str, tuple[Stage, ...]] = field(default_factory=dict)
     warmstart: dict[str, Any] = field(default_factory=dict)
+    baseline_warmstart: dict[str, Any] = field(default_factory=dict)
     train_sizes: tuple[int, ...] = (1, 2, 3, 4)
     tasks_scale: float = 1.0
     train_steps: int = 300

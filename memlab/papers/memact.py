@@ -317,6 +317,7 @@ PAPER = Paper(
     },
     ablations={"stitched": {"rows": stitched}, "last-segment": {"rows": last_segment}},
     warmstart={"tasks": 50000, "sizes": (1, 2, 3, 3), "learning_rate": 3e-3, "right": True},  # as the paper's: right traces only
+    baseline_warmstart={"base": "warmstart", "tasks": 12000},
     train_sizes=(1, 2, 3),
     tasks_scale=0.5,
     train_steps=200,

@@ -296,23 +296,22 @@ def _written(given: Sequence[Sequence[str]]) -> str:
 
 
 def random_valid(ask: Ask, rng: random.Random) -> str:
-    """A pair that knows where to look and how to write, and does not know what is wanted. The manager finds the note about the
-    same, and adds another, updates it, deletes it or does nothing, by chance. The answer agent finds the facts that are asked
-    for; half of the time it says the first few of them only.
+    """A pair that knows where to look and how to write, and not what is wanted. The manager adds what is new two times in three.
+    Where there is a note about the same, it updates that one two times in five, as prompted managers like to; or it adds another,
+    deletes it, does nothing. The answer agent finds the facts that are asked for; half of the time it says only the first few.
     """
     if "question" in ask.state:
         found = about(ask.state["question"], ask.state["notes"])
         return oracle(ask, rng) if rng.random() < RIGHT else _said(ask, found[: rng.randint(1, max(1, len(found)))])
     message, notes = ask.state["message"], ask.state["notes"]
-    said, place = parse(message), None
-    calls = [f"add {message}", "noop"]
-    if said is not None:
-        place = _same(said, notes) if _same(said, notes) is not None else _place(said, notes)
-    if place is not None:
-        calls.append(f"delete {place}")
-        if said.form != "gone":
-            calls += [f"update {place} {message}", f"add {message}"]
-    return rng.choice(calls)
+    said = parse(message)
+    if said is None:
+        return rng.choice(["noop", f"add {message}"])
+    place = _same(said, notes) if _same(said, notes) is not None else _place(said, notes)
+    if place is None:
+        return rng.choice(["noop", f"add {message}", f"add {message}"])
+    calls = [f"add {message}", "noop", f"delete {place}"]
+    return rng.choice(calls if said.form == "gone" else calls + [f"update {place} {message}"] * 2)
 
 
 def oracle(ask: Ask, rng: random.Random) -> str:

@@ -35,14 +35,15 @@ N, EVALUATION_SEED = 200, 2026
 
 def warmstart(paper: Paper) -> None:
     """The format, with choices made at random."""
-    model, tokenizer = _warm(paper, paper.episode)
+    model, tokenizer = _warm(paper, paper.episode, **paper.warmstart)
     save_policy(model, tokenizer, _home(paper, "warmstart") / "policy")
 
 
-def _warm(paper: Paper, episode):
-    model, tokenizer = pretrained.load("tiny")
+def _warm(paper: Paper, episode, base: str = "", **settings):
+    """base: the recorded policy to go on from; else the tiny model."""
+    model, tokenizer = pretrained.load(_home(paper, base) / "policy" if base else "tiny")
     with tempfile.TemporaryDirectory() as work:
-        finetune(paper, paper.random_valid, model, tokenizer, work, episode=episode, **paper.warmstart)
+        finetune(paper, paper.random_valid, model, tokenizer, work, episode=episode, **settings)
     return model, tokenizer
 
 
@@ -55,7 +56,7 @@ def baseline(paper: Paper, name: str) -> None:
     """The same for a baseline: another context, so another format, and the same chance to learn what to do in it."""
     episode = paper.baselines[name]
     with tempfile.TemporaryDirectory() as start:
-        save_policy(*_warm(paper, episode), Path(start) / "policy")
+        save_policy(*_warm(paper, episode, **(paper.warmstart | paper.baseline_warmstart)), Path(start) / "policy")
         _train(paper, f"{name}-0", Path(start) / "policy", paper.variants.get(name, _one_stage(episode=episode)))
 
 

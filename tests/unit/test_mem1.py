@@ -4,6 +4,7 @@ import json
 import random
 from dataclasses import replace
 from functools import partial
+from statistics import mean
 
 import pytest
 from hypothesis import given, settings
@@ -40,11 +41,6 @@ def tokenizer():
 
 def played(rule, tokenizer, size, n=20, episode=None, seed=3):
     return evaluation.run(PAPER, ScriptedPolicy(rule, tokenizer), size, n, seed, episode)[0]
-
-
-def mean(values):
-    values = list(values)
-    return sum(values) / len(values)
 
 
 # ---------------------------------------------------------------- the task can be solved, and takes memory

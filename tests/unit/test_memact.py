@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from dataclasses import replace
+from statistics import mean
 
 import pytest
 import torch
@@ -50,11 +51,6 @@ def tokenizer(tiny):
 
 def played(rule, tokenizer, size, n=20, episode=None, seed=3):
     return evaluation.run(PAPER, ScriptedPolicy(rule, tokenizer), size, n, seed, episode)[0]
-
-
-def mean(values):
-    values = list(values)
-    return sum(values) / len(values)
 
 
 # ---------------------------------------------------------------- the task can be solved, and takes editing

@@ -272,3 +272,13 @@ def test_the_answer_agent_learns_over_banks_that_the_manager_kept(tokenizer):
     assert all(t.reward == 1.0 and len(t.turns) == 1 for t in best)
     empty = Heard(ScriptedPolicy(lambda ask, rng: "noop", tokenizer), count=3, sessions=1)
     assert all(m.notes == () for m in empty.moments)
+
+
+def test_the_variants_differ_in_one_thing_each(tmp_path):
+    [careless, reader], [direct, says] = (PAPER.variants[name] for name in ("linked-only", "no-distillation"))
+    assert careless.prepare(pretrained.TINY, tmp_path)["world"] == Moments(others=0) and reader is PAPER.stages[1]
+    assert PAPER.stages[0].prepare(pretrained.TINY, tmp_path)["world"] == Moments()
+    asked = direct.prepare(pretrained.TINY, tmp_path)["episode"].keywords
+    assert not asked["distil"] and direct.prepare(pretrained.TINY, tmp_path)["world"] == Moments()
+    assert says.folder == "reader" and not says.prepare.keywords["distil"]
+    assert PAPER.baselines["no-distillation"].keywords == {"distil": False}
