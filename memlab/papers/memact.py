@@ -12,7 +12,8 @@ guessed; a hard limit of the history; +1 if all answers are right, -0.1 if a lim
 after every edit the context is encoded anew and a new training row begins (DCPO, section 3.3): each row has its trajectory's
 advantage, whose mean is taken over trajectories; a warm start, since editing is voluntary here; training on at most 3 questions.
 Simplified: an agenda shows `shown` of the questions at a time, and answered ones leave the context with their answer, which is an
-edit too; calls begin with a word, not JSON; a note is facts, not four headed parts; the history is counted in words.
+edit too; a search says what leads to it, in place of thinking, and looks for its last word; calls begin with a word, not JSON; a
+note is facts, not four headed parts; the history is counted in words.
 Dropped: division by the group's deviation, sampling a fixed number of segments a step, the language-model judge (exact match).
 """
 
@@ -322,5 +323,5 @@ PAPER = Paper(
     tasks_scale=0.5,
     train_steps=200,
     eval_sizes=(2, 4, 8),
-    record_sizes=(1, 2, 3, 4, 8, 12),
+    record_sizes=(2, 4, 8, 12),
 )

@@ -46,7 +46,7 @@ from memlab.episode import Ask, Episode, Outcome
 from memlab.memory import Bank, sentences
 from memlab.papers import memory_r1
 from memlab.papers.memory_r1 import (
-    ANSWER_TOKENS, CALL_TOKENS, SHOWN, Call, Heard, Manager, Moment, Moments, manager_prompt, marked, moment, parse_call,
+    ANSWER_TOKENS, CALL_TOKENS, CALLS, PRICE, SHOWN, Call, Heard, Manager, Moment, Moments, manager_prompt, marked, moment, parse_call,
 )
 from memlab.papers.memagent import TINY
 from memlab.policies import pretrained
@@ -71,7 +71,7 @@ SIZES = (2, 4) if PRESET == "smoke" else (4, 8, 16)
 # | four operations on the notes that were retrieved: ADD, UPDATE, DELETE, NOOP (section 3.1) | exact | `add TEXT`, `update PLACE TEXT`, `delete PLACE`, `noop` |
 # | the manager is a bandit: one message, one operation, and the frozen answer agent's exact match as reward (appendix B.2) | exact, and mended | a moment also asks what the operation must not break (section 3.3) |
 # | then the answer agent, which first says the useful notes; the manager is frozen (section 3.2) | exact | the facts that it says are its answer |
-# | 152 training questions | exact | from conversations of eight sessions |
+# | 152 training questions | exact | from conversations of eight sessions, asked after any message |
 # | 60 notes are retrieved by similarity | smaller | 5, by BM25 |
 # | facts are extracted from messages by a larger model | left out | a message is its own fact |
 # | PPO and GRPO reach the same | GRPO | |
@@ -267,6 +267,21 @@ checks.linked(linked)
 # %% [markdown]
 # <details><summary>Hint</summary>`its <= held` says whether all facts of a question are held.</details>
 #
+# And what comes later it does not see at all. "mira sold rex ." can be written in the place of "mira adopted rex .", or that note be deleted: the next answer is
+# the same. But notes of what was sold fill the bank, message by message, until the search finds nothing else. A bandit looks one message ahead. So here every
+# note has a small price: of two operations that bring the same answers the one with the smaller bank is better. Section 8 shows what happens without.
+
+# %%
+sold = Moment(("mira adopted rex .", "mira also adopted scout ."), "mira sold rex .", ("who did mira adopt ?",), (("scout",),))
+for price in (0.0, PRICE):
+    paid = {}
+    for call in ("delete {}", "update {} mira sold rex .", "noop"):
+        tried = ScriptedPolicy(lambda ask, rng: call.format(ask.state["notes"].index("mira adopted rex .")), tokenizer)
+        [t] = play([moment(sold, reader=oracle, price=price)], tried, [sold])
+        paid[call] = round(t.reward, 2)
+    print(f"price {price}:", paid)
+
+# %% [markdown]
 # ### 3.4 Distillation
 #
 # **Exercise 5** (difficulty 2, importance 3, 4 minutes). The answer agent says the useful facts first; what they state is the answer. Read the values out of the sentences.
@@ -307,7 +322,7 @@ if RUN_TRAINING:
     model, _ = pretrained.load(contenders.weights_of(paper, "warmstart"))
     board = LiveBoard(out / "log.jsonl", band, steps=settings.steps)
     board.show()
-    train(paper, model, tokenizer, settings, out, world=Moments(), episode=partial(moment, reader=warm), on_step=board)
+    train(paper, model, tokenizer, settings, out, world=Moments(), episode=partial(moment, reader=warm, price=PRICE), on_step=board)
     board.finish()
 else:
     out = contenders.RUNS / "memory_r1" / "trained-0"
@@ -376,9 +391,6 @@ print(f"at {top} sessions: trained {f1['trained, both']:.2f}, best untrained {un
 # %% [markdown]
 # *No distillation* is the recorded run of two agents that were warm-started and trained the same way, but whose answer agent says the values at once.
 #
-# Look at the last column. The manager notes small talk, and keeps it: nothing asks about it, so no reward ever told one operation from the other. A bandit sees one message ahead; what
-# fills the bank over a hundred messages is not in its reward. A follow-up of the paper adds a term for the size of the bank.
-#
 # ## 7. Before and after
 
 # %%
@@ -390,19 +402,13 @@ talk = Dialogues().make(random.Random(SEED + 3), size=4)
 Inspector([before, after], names=["before training", "after training"], tokenizer=tokenizer)
 
 # %% [markdown]
-# ## 8. When it goes wrong: the paper's own reward
+# ## 8. When it goes wrong: rewards that see too little
 #
-# The same training, but each moment asks only the question that is linked to its message. The reward is higher from the first step on, and the bank is worse.
+# Two recorded runs from the same start, with the same seed. *Linked only* is the paper's reward: the message's own question, and no price. *No price* asks the others too.
 
 # %%
-if RUN_TRAINING:
-    shutil.rmtree(session.directory / "linked-only", ignore_errors=True)
-    model, _ = pretrained.load(contenders.weights_of(paper, "warmstart"))
-    train(paper, model, tokenizer, settings, session.directory / "linked-only", world=Moments(others=0), episode=partial(moment, reader=warm))
-    careless = ModelPolicy(model, tokenizer, temperature=0)
-    loose = read_log(session.directory / "linked-only" / "log.jsonl")
-    print(f"reward in training: {loose[-1]['reward']:.2f} with linked questions only, {log[-1]['reward']:.2f} with others")
-    print(table(grid(evaluated("linked questions only", careless, both) + [r for r in results if r["policy"] == "trained, both"])))
+blind = rows_of("linked-only") + rows_of("no-price")
+table(grid([r for r in results if r["policy"] == "trained, both"] + blind), caption=f"By number of sessions; the last four columns at {SIZES[-1]} sessions")
 
 # %% [markdown]
 # ## 9. Conversations of another kind

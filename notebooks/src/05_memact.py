@@ -45,7 +45,7 @@ from memlab import contenders, evaluation, papers
 from memlab.checks import memact as checks
 from memlab.episode import Ask, Episode, Outcome, Row, Trajectory
 from memlab.papers.mem1 import EMPTY, END, marked, parse_answers, reply
-from memlab.papers.memact import CAP, LIMIT_BROKEN, MAX_TOKENS, NOTHING_LEAVES, OLDEST_LEAVE, OWN_CHOICE, TURNS, WHEN_FULL, Context, parse_call
+from memlab.papers.memact import CAP, FOUND, LIMIT_BROKEN, MAX_TOKENS, NOTHING_LEAVES, OLDEST_LEAVE, OWN_CHOICE, TURNS, WHEN_FULL, Context, parse_call
 from memlab.memory import History
 from memlab.policies import pretrained
 from memlab.policies.model import ModelPolicy
@@ -110,8 +110,9 @@ show(accuracy_vs_size(results, **axes), alt="Share of tasks with all answers rig
 # %% [markdown]
 # ## 2. The loop, without learning
 #
-# The context is a list of records that is appended to. This is the whole of it, and of the episode. The argument `editing` says who decides what
-# leaves: the policy, or a rule in its place. So every baseline is the same loop.
+# The context is a list of records that is appended to, with the open questions where they were asked. This is the whole of it, and of the episode. The
+# argument `editing` says who decides what leaves: the policy, or a rule in its place. So every baseline is the same loop. A search says what leads to it:
+# `search mira adopted rex` looks for rex.
 
 # %%
 #| inline: memlab.papers.memact:Context
