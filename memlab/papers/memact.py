@@ -312,9 +312,9 @@ PAPER = Paper(
     learned={
         "full-context": "full-context-0",
         "sliding-window": "sliding-window-0",
-        "summarise-when-full": "prune-every-1-0",
+        "summarise-when-full": "summarise-when-full-0",
         "prune-every-1": "prune-every-1-0",
-        "prune-every-2": "prune-every-1-0",
+        "prune-every-2": "prune-every-2-0",
     },
     ablations={"stitched": {"rows": stitched}, "last-segment": {"rows": last_segment}},
     warmstart={"tasks": 50000, "sizes": (1, 2, 3, 3), "learning_rate": 3e-3, "right": True},  # as the paper's: right traces only

@@ -12,8 +12,7 @@ first says those that are of use (the paper's memory distillation), and what the
 Kept exactly: the four operations on what was retrieved (section 3.1); the manager is trained as a bandit, one message, one
 operation, and a frozen answer agent's exact match on the question that rests on that message as the only reward (appendix B.2);
 then the answer agent with the same reward and the manager frozen (section 3.2); 152 training questions; search is not trained.
-Mended: a moment also asks what was known before, or an operation that ruins another note would cost nothing (`Moments.others`);
-and a note has a small price, or a bandit, which looks one message ahead, would never learn to leave anything out (`PRICE`).
+Mended: a moment also asks what was known before, or an operation that ruins another note would cost nothing (`Moments.others`).
 Simplified: a message is its own extracted fact; notes have no dates; the bank before a message is kept by a rule, not by a larger
 model; 5 notes are retrieved, not 60; calls begin with a word, not JSON; GRPO only; the advantage is not divided by the deviation.
 Dropped: a judge beside exact match.
@@ -43,7 +42,6 @@ SHOWN = 5  # notes that a search shows, to either agent
 CALL_TOKENS = 14  # "update", a place, a note of two facts and the end token
 ANSWER_TOKENS = 28  # four facts and the end token
 RIGHT = 0.5  # share of the answers that the warm start's teacher gives in full
-PRICE = 0.01  # of one more note in the bank; a question is worth a sixth or more
 
 
 def manager_prompt(notes: Sequence[str], message: str) -> str:
@@ -199,7 +197,7 @@ class Moments:
     name = "moments"
     count: int = 152
     sessions: int = 8
-    others: int = 5
+    others: int = 3
 
     def make(self, rng: random.Random, size: int = 0) -> Moment:
         notes, message, own, rest = rng.choice(_moments(self.count, self.sessions, small_talk=self.others > 0))
@@ -273,9 +271,9 @@ class Heard:
         return rng.choice(self.moments)
 
 
-def moment(task: Moment, reader: Policy | None = None, distil: bool = True, price: float = 0.0) -> Episode:
-    """The manager's bandit: one operation, and the reward is the answer agent's: the share of right answers, less `price` if the
-    bank has one more note, and more by it if there is one less. Without a message the answer agent alone is asked.
+def moment(task: Moment, reader: Policy | None = None, distil: bool = True) -> Episode:
+    """The manager's bandit: one operation, and the reward is the answer agent's: the share of right answers. Without a message
+    the answer agent alone is asked.
     """
     bank = Bank()
     bank.turn = -1
@@ -287,8 +285,7 @@ def moment(task: Moment, reader: Policy | None = None, distil: bool = True, pric
     for question in task.questions:
         given.append((yield from answer(bank, question, task, reader, distil)))
     right, f1 = marked(given, task.answers)
-    reward = right - price * (len(bank) - len(task.notes))
-    return Outcome(reward, _written(given), {"f1": f1, "right": right}, tuple(bank.events))
+    return Outcome(right, _written(given), {"f1": f1}, tuple(bank.events))
 
 
 def _written(given: Sequence[Sequence[str]]) -> str:
@@ -301,7 +298,8 @@ def _written(given: Sequence[Sequence[str]]) -> str:
 def random_valid(ask: Ask, rng: random.Random) -> str:
     """A pair that knows where to look and how to write, and not what is wanted. The manager adds what is new two times in three.
     Where there is a note about the same, it updates that one two times in five, as prompted managers like to; or it adds another,
-    deletes it, does nothing. The answer agent finds the facts that are asked for; half of the time it says only the first few.
+    deletes it, does nothing. What is taken back it deletes three times in five. The answer agent finds the facts that are asked
+    for; half of the time it says only the first few.
     """
     if "question" in ask.state:
         found = about(ask.state["question"], ask.state["notes"])
@@ -314,7 +312,7 @@ def random_valid(ask: Ask, rng: random.Random) -> str:
     if place is None:
         return rng.choice(["noop", f"add {message}", f"add {message}"])
     calls = [f"add {message}", "noop", f"delete {place}"]
-    return rng.choice(calls if said.form == "gone" else calls + [f"update {place} {message}"] * 2)
+    return rng.choice(calls + 2 * ([f"delete {place}"] if said.form == "gone" else [f"update {place} {message}"]))
 
 
 def oracle(ask: Ask, rng: random.Random) -> str:
@@ -379,10 +377,10 @@ def _said(ask: Ask, found: Sequence[Said]) -> str:
     return " ".join(words) or TINY.empty
 
 
-def _manager_learns(start, out, others: int = Moments.others, distil: bool = True, price: float = PRICE) -> dict:
+def _manager_learns(start, out, others: int = Moments.others, distil: bool = True) -> dict:
     """With the answer agent frozen as it begins."""
     reader = ModelPolicy(*pretrained.load(start), temperature=0)
-    return {"world": Moments(others=others), "episode": partial(moment, reader=reader, distil=distil, price=price)}
+    return {"world": Moments(others=others), "episode": partial(moment, reader=reader, distil=distil)}
 
 
 def _reader_learns(start, out, distil: bool = True) -> dict:
@@ -414,15 +412,14 @@ PAPER = Paper(
         "no-memory": "warmstart",
         "no-distillation": "no-distillation-0",
     },
-    ablations={"linked-only": {}, "no-price": {}},  # the paper's own reward, and that of more questions
+    ablations={"linked-only": {}},  # the paper's own reward
     stages=(MANAGER, READER),
     variants={
         "no-distillation": (
             Stage(prepare=partial(_manager_learns, distil=False)),
             Stage("reader", partial(_reader_learns, distil=False)),
         ),
-        "linked-only": (Stage(prepare=partial(_manager_learns, others=0, price=0.0)), READER),
-        "no-price": (Stage(prepare=partial(_manager_learns, price=0.0)), READER),
+        "linked-only": (Stage(prepare=partial(_manager_learns, others=0)), READER),
     },
     warmstart={"tasks": 9000, "sizes": (2, 4, 8), "learning_rate": 3e-3},
     train_sizes=(8,),

@@ -46,7 +46,7 @@ from memlab.episode import Ask, Episode, Outcome
 from memlab.memory import Bank, sentences
 from memlab.papers import memory_r1
 from memlab.papers.memory_r1 import (
-    ANSWER_TOKENS, CALL_TOKENS, CALLS, PRICE, SHOWN, Call, Heard, Manager, Moment, Moments, manager_prompt, marked, moment, parse_call,
+    ANSWER_TOKENS, CALL_TOKENS, CALLS, SHOWN, Call, Heard, Manager, Moment, Moments, manager_prompt, marked, moment, parse_call,
 )
 from memlab.papers.memagent import TINY
 from memlab.policies import pretrained
@@ -267,21 +267,6 @@ checks.linked(linked)
 # %% [markdown]
 # <details><summary>Hint</summary>`its <= held` says whether all facts of a question are held.</details>
 #
-# And what comes later it does not see at all. "mira sold rex ." can be written in the place of "mira adopted rex .", or that note be deleted: the next answer is
-# the same. But notes of what was sold fill the bank, message by message, until the search finds nothing else. A bandit looks one message ahead. So here every
-# note has a small price: of two operations that bring the same answers the one with the smaller bank is better. Section 8 shows what happens without.
-
-# %%
-sold = Moment(("mira adopted rex .", "mira also adopted scout ."), "mira sold rex .", ("who did mira adopt ?",), (("scout",),))
-for price in (0.0, PRICE):
-    paid = {}
-    for call in ("delete {}", "update {} mira sold rex .", "noop"):
-        tried = ScriptedPolicy(lambda ask, rng: call.format(ask.state["notes"].index("mira adopted rex .")), tokenizer)
-        [t] = play([moment(sold, reader=oracle, price=price)], tried, [sold])
-        paid[call] = round(t.reward, 2)
-    print(f"price {price}:", paid)
-
-# %% [markdown]
 # ### 3.4 Distillation
 #
 # **Exercise 5** (difficulty 2, importance 3, 4 minutes). The answer agent says the useful facts first; what they state is the answer. Read the values out of the sentences.
@@ -322,7 +307,7 @@ if RUN_TRAINING:
     model, _ = pretrained.load(contenders.weights_of(paper, "warmstart"))
     board = LiveBoard(out / "log.jsonl", band, steps=settings.steps)
     board.show()
-    train(paper, model, tokenizer, settings, out, world=Moments(), episode=partial(moment, reader=warm, price=PRICE), on_step=board)
+    train(paper, model, tokenizer, settings, out, world=Moments(), episode=partial(moment, reader=warm), on_step=board)
     board.finish()
 else:
     out = contenders.RUNS / "memory_r1" / "trained-0"
@@ -404,11 +389,17 @@ Inspector([before, after], names=["before training", "after training"], tokenize
 # %% [markdown]
 # ## 8. When it goes wrong: rewards that see too little
 #
-# Two recorded runs from the same start, with the same seed. *Linked only* is the paper's reward: the message's own question, and no price. *No price* asks the others too.
+# A recorded run from the same start, with the same seed, under the paper's reward: each moment asks only the question that is linked to its message.
 
 # %%
-blind = rows_of("linked-only") + rows_of("no-price")
-table(grid([r for r in results if r["policy"] == "trained, both"] + blind), caption=f"By number of sessions; the last four columns at {SIZES[-1]} sessions")
+table(grid([r for r in results if r["policy"] == "trained, both"] + rows_of("linked-only")), caption=f"By number of sessions; the last four columns at {SIZES[-1]} sessions")
+
+# %% [markdown]
+# And with either reward the manager notes small talk, and keeps it (look at the column of notes, and at the oracle's): nothing asks about it, so no reward ever told one operation from
+# the other. A bandit looks one message ahead; what fills the bank over a hundred messages is not in its reward. In a pilot the same thing happened to what is taken back: "mira sold
+# rex ." written in the place of "mira adopted rex ." brings the same next answer as a deletion, the policy came to like it, and at 16 sessions notes of what was sold filled the five
+# places that the answer agent sees: F1 0.51. The warm start deletes most of what is taken back, and so that tie is broken before training begins. A re-implementation of the paper
+# subtracts a term for the size of the bank.
 
 # %% [markdown]
 # ## 9. Conversations of another kind

@@ -186,7 +186,7 @@ def test_there_are_exactly_152_training_questions_for_both_agents(tokenizer):
     heard = Heard(ScriptedPolicy(PAPER.oracle, tokenizer)).moments
     assert [(m.questions, m.answers) for m in heard] == [((question,), (answer,)) for question, answer in pairs]
     told = {message for task in tasks for message in task.messages}
-    for world, most in ((Moments(), 6), (Moments(others=0), 1)):
+    for world, most in ((Moments(), 4), (Moments(others=0), 1)):
         for it in map(world.make, map(random.Random, range(2000))):
             assert it.message in told and set(it.questions) <= {question for question, _ in pairs}
             assert 1 <= len(it.questions) == len(set(it.questions)) == len(it.answers) <= most and all(it.answers)
@@ -218,20 +218,6 @@ def test_a_moment_rewards_the_operation_that_its_questions_need(tokenizer):
         best, spoilt = (mean(reward == 1.0 for reward in rewards(rule, new)) for rule in (PAPER.oracle, ruin))
         harm.append(best - spoilt)
     assert harm[1] > harm[0] + 0.1, "only the other questions notice that another note was overwritten"
-
-
-def test_a_note_has_a_price_that_breaks_ties(tokenizer):
-    reader, notes = ScriptedPolicy(PAPER.oracle, tokenizer), ("mira adopted rex .", "mira also adopted scout .")
-    gone = memory_r1.Moment(notes, "mira sold rex .", ("who did mira adopt ?",), (("scout",),))
-    talk = memory_r1.Moment(notes, "good morning .", ("who did mira adopt ?",), (("rex", "scout"),))
-
-    def paid(task, call):
-        run = moment(task, reader, price=0.05)
-        return said(run, call, "mira also adopted scout ." if task is gone else " ".join(notes))[1].reward
-
-    place = next(moment(gone)).state["notes"].index(notes[0])
-    assert paid(gone, f"delete {place}") == 1.05 and paid(gone, f"update {place} mira sold rex .") == 1.0
-    assert paid(talk, "noop") == paid(talk, f"add {notes[0]}") == 1.0 and paid(talk, "add good morning .") == 0.95
 
 
 def test_the_random_rule_finds_the_place_and_does_anything_there():
@@ -291,11 +277,10 @@ def test_the_answer_agent_learns_over_banks_that_the_manager_kept(tokenizer):
 def test_the_variants_differ_in_one_thing_each(tmp_path):
     def told(stage):
         how = stage.prepare(pretrained.TINY, tmp_path)
-        return how["world"].others, how["episode"].keywords["price"], how["episode"].keywords["distil"]
+        return how["world"].others, how["episode"].keywords["distil"]
 
     [direct, says] = PAPER.variants["no-distillation"]
-    assert told(PAPER.stages[0]) == (5, memory_r1.PRICE, True) and told(direct) == (5, memory_r1.PRICE, False)
-    assert told(PAPER.variants["linked-only"][0]) == (0, 0.0, True) and told(PAPER.variants["no-price"][0]) == (5, 0.0, True)
-    assert PAPER.variants["linked-only"][1] is PAPER.variants["no-price"][1] is PAPER.stages[1]
+    assert told(PAPER.stages[0]) == (3, True) and told(direct) == (3, False)
+    assert told(PAPER.variants["linked-only"][0]) == (0, True) and PAPER.variants["linked-only"][1] is PAPER.stages[1]
     assert says.folder == "reader" and not says.prepare.keywords["distil"]
     assert PAPER.baselines["no-distillation"].keywords == {"distil": False}
