@@ -185,6 +185,11 @@ class Moment:
     def question(self) -> str:
         return " ".join(self.questions)
 
+    @property
+    def expected(self) -> str:
+        """All answers, as an outcome writes them."""
+        return _written(self.answers)
+
 
 @dataclass(frozen=True)
 class Moments:

@@ -17,7 +17,7 @@ from typing import Any
 
 from memlab.episode import Trajectory, Turn
 from memlab.memory import Event, sentences
-from memlab.views.tables import item_of, visible, within
+from memlab.views.tables import item_of, right_answers, visible, within
 from memlab.worlds.scoring import normalise
 
 TEXT = 20_000  # characters of one context, or of one completion
@@ -76,7 +76,7 @@ class Replay:
             "reward": f"{outcome.reward:.3g}",
             "advantage": None if self.advantage is None else f"{self.advantage:+.3g}",
             "answer": visible(outcome.answer, ITEM),
-            "expected": [visible(a, LABEL) for a in (getattr(self.trajectory.task, "answers", None) or ())[:4]],
+            "expected": [visible(a, LABEL) for a in right_answers(self.trajectory.task)[:4]],
             "question": visible(getattr(self.trajectory.task, "question", "") or "", ITEM),
             "facts": self._facts()[:FACTS],
             "golds": golds,

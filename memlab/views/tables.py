@@ -295,9 +295,14 @@ def _skip_note(skipped: range) -> str:
     return f"[... turns {skipped.start} to {skipped.stop - 1} are not shown]"
 
 
+def right_answers(task: Any) -> list[str]:
+    """Each of the answers to `task` that count as right, as an outcome writes it."""
+    return [task.expected] if hasattr(task, "expected") else [str(a) for a in getattr(task, "answers", None) or ()]
+
+
 def _ending(trajectory: Trajectory) -> list[str]:
     """The lines below the turns: reward, answer, cost."""
-    answers = [str(a) for a in getattr(trajectory.task, "answers", None) or ()]
+    answers = right_answers(trajectory.task)
     expected = f" (expected: {' or '.join(visible(a, 80) for a in answers[:4])})" if answers else ""
     golds = [f"{GOLD[0]}: {visible(g)}" for g in (getattr(trajectory.task, "gold", None) or ())[:8]]
     metrics = ", ".join(f"{visible(k, 40)} {v:.3g}" for k, v in list(trajectory.outcome.metrics.items())[:12])

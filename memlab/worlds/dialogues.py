@@ -148,6 +148,11 @@ class Dialogue:
         return " ".join(self.questions)
 
     @property
+    def expected(self) -> str:
+        """All answers, as an outcome writes them."""
+        return " ; ".join(" , ".join(values) for values in self.answers)
+
+    @property
     def gold(self) -> tuple[str, ...]:
         """All sentences that an answer rests on, once each."""
         return tuple(dict.fromkeys(sentence for gold in self.gold_of for sentence in gold))
@@ -240,6 +245,11 @@ class Staged:
     question: str
     answers: tuple[str, ...]
     gold: tuple[str, ...]
+
+    @property
+    def expected(self) -> str:
+        """All values, as an outcome writes them."""
+        return " , ".join(self.answers)
 
 
 @dataclass(frozen=True)

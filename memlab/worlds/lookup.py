@@ -44,6 +44,11 @@ class Objectives:
     def question(self) -> str:
         return " ".join(self.questions)
 
+    @property
+    def expected(self) -> str:
+        """All answers, as an outcome writes them."""
+        return " , ".join(self.answers)
+
 
 @dataclass(frozen=True)
 class Lookup:

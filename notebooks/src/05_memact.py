@@ -185,7 +185,7 @@ checks.cuts(segments)
 # %% [markdown]
 # <details><summary>Hint</summary>Keep the words of the last context and completion; compare them with the first words of the next context.</details>
 #
-# Now four rollouts of one task of three questions, played by the warm-started model. We look at *these four* until the end of section 3.
+# Now four rollouts of one task of two questions, played by the warm-started model. We look at *these four* until the end of section 3.
 
 # %%
 policy = ModelPolicy(pretrained.load(contenders.weights_of(paper, "warmstart"))[0], tokenizer, temperature=1.0)
@@ -411,9 +411,10 @@ print(table([{"words of records": f"{b} to {b + 19}"} | {name: f"{r[b]:.0%}" if 
 # %%
 from memlab.views.inspector import Inspector
 
-several = paper.world.make(random.Random(SEED + 5), size=3)
-[before] = play([episode(several)], warm, [several])
-[after] = play([episode(several)], mine, [several])
+# the first of 40 tasks that training made right
+tasks = [paper.world.make(random.Random(SEED + k), size=6) for k in range(40)]
+pairs = list(zip(*(play([episode(t) for t in tasks], policy, tasks) for policy in (warm, mine))))
+before, after = next((pair for pair in pairs if pair[0].reward < pair[1].reward), pairs[0])
 Inspector([before, after], names=["before training", "after training"], tokenizer=tokenizer)
 
 # %% [markdown]

@@ -2,22 +2,27 @@
 
 import base64
 import json
+import random
 import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import matplotlib
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from memlab.episode import Ask, Outcome, Trajectory, Turn
 from memlab.memory import Event, TextMemory
+from memlab.papers.memory_r1 import Moments
 from memlab.views import figures, tables
-from memlab.views.tables import BADGES, CLIP, GOLD, table, trajectory_table, trajectory_text, visible
+from memlab.views.tables import BADGES, CLIP, GOLD, right_answers, table, trajectory_table, trajectory_text, visible
 from memlab.worlds import Task
+from memlab.worlds.dialogues import Dialogues, Stages
+from memlab.worlds.lookup import Lookup
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -75,6 +80,16 @@ def test_trajectory_says_what_became_of_every_item():
         assert re.search(line, text), line
 
 
+def test_alternatives_are_joined_by_or_and_answers_to_several_questions_as_they_are_written():
+    rng = random.Random(0)
+    assert right_answers(replace(play(STORY, GOLDS).task, answers=("mill", "the mill"))) == ["mill", "the mill"]
+    for task in (Lookup().make(rng, 3), Dialogues().make(rng, 4), Stages().make(rng, 2), Moments().make(rng)):
+        [text] = right_answers(task)
+        values = [value for answer in task.answers for value in ([answer] if isinstance(answer, str) else answer)]
+        assert [word for word in text.split() if word not in ",;"] == values
+    assert right_answers(None) == []
+
+
 def test_html_says_the_same_as_the_terminal():
     trajectory = play(STORY, GOLDS)
     tree = parsed(trajectory._repr_html_())
@@ -103,6 +118,7 @@ def test_rewritten_gold_and_a_second_copy_are_told_apart():
     assert "gold held: 0 of 1" in text
 
 
+@settings(deadline=None)  # a million characters take their time on a busy machine
 @given(st.lists(hostile, min_size=1, max_size=4), hostile, hostile)
 @example(HOSTILE, HOSTILE[0], HOSTILE[6])
 def test_hostile_text_is_shown_as_text(writes, answer, gold):
