@@ -205,8 +205,10 @@ def test_a_moment_rewards_the_operation_that_its_questions_need(tokenizer):
         return f"update {rng.randrange(max(1, len(ask.state['notes'])))} {ask.state['message']}"
 
     tasks = [Moments().make(random.Random(seed)) for seed in range(600)]
-    others = PAPER.random_valid, ruin, lambda ask, rng: "noop"
-    assert mean(rewards(PAPER.oracle, tasks)) > max(mean(rewards(rule, tasks)) for rule in others) + 0.1
+    best, chance, spoilt, nothing = (
+        mean(rewards(rule, tasks)) for rule in (PAPER.oracle, PAPER.random_valid, ruin, lambda ask, rng: "noop")
+    )
+    assert best > chance + 0.05 and min(best, chance) > max(spoilt, nothing) + 0.03
     wrong = {"further": lambda ask, rng: memory_r1.crud(ask), "gone": lambda ask, rng: memory_r1.append_only(ask)}
     for form, rule in wrong.items():
         some = [task for task in tasks if (said := parse(task.message)) and said.form == form and said.relation.joins]
