@@ -128,10 +128,11 @@ def episode(
     rag: the notes like the question are put beside it, and need no call. window: words; a longer context ends the episode.
     """
     bank, used, talk = Bank(), Used(), Conversation()
+    storing = set(STORED) & set(tools)
     for number, message in enumerate(task.told):
         bank.turn = number
-        call = yield from manage(bank, message, task, k=RELATED, calls=set(STORED) & set(tools), stage=1)
-        if call.name in STORED and call.name in tools:
+        call = yield from manage(bank, message, task, k=RELATED, calls=storing, stage=1)
+        if call.name in storing:
             used.count(call.name)
 
     def turn(stage: int):

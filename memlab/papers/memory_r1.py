@@ -313,7 +313,8 @@ def random_valid(ask: Ask, rng: random.Random) -> str:
     said = parse(message)
     if said is None:
         return rng.choice(["noop", f"add {message}"])
-    place = _same(said, notes) if _same(said, notes) is not None else _place(said, notes)
+    same = _same(said, notes)
+    place = _place(said, notes) if same is None else same
     if place is None:
         return rng.choice(["noop", f"add {message}", f"add {message}"])
     calls = [f"add {message}", "noop", f"delete {place}"]
