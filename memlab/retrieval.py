@@ -14,8 +14,11 @@ from typing import Protocol
 
 import bm25s
 import numpy as np
+from bm25s.stopwords import STOPWORDS_EN_PLUS
 
 from memlab.worlds.scoring import normalise
+
+STOP = frozenset(STOPWORDS_EN_PLUS)
 
 
 class Ranker(Protocol):
@@ -32,7 +35,10 @@ class Ranker(Protocol):
 
 
 class BM25:
-    """BM25 with Lucene's formula, k1 = 1.5 and b = 0.75: bm25s and its defaults.
+    """BM25 with Lucene's formula, k1 = 1.5 and b = 0.75: bm25s and its defaults, and its longer list of English stop words.
+
+    Stop words of a query are not searched for: in a small bank they are as rare as names, and "now tom lives in rome" would find
+    everybody who lives somewhere now before it finds tom.
 
     bm25s indexes a fixed corpus (20 microseconds a note). Notes that changed since stand aside and are scored one by one, by the
     same formula and the document frequencies of now, until there are so many of them that indexing anew is cheaper. A bank of
@@ -66,7 +72,8 @@ class BM25:
         self._changed.add(item)
 
     def top(self, query: str, k: int) -> list[int]:
-        words = [word for word in dict.fromkeys(normalise(query)) if self._containing[word] > 0]
+        searched = dict.fromkeys(word for word in normalise(query) if word not in STOP)
+        words = [word for word in searched if self._containing[word] > 0]
         if not words or k < 1:
             return []
         if len(self._changed) > self.aside:

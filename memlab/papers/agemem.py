@@ -237,9 +237,10 @@ PAPER = Paper(
     },
     learned={"no-memory": "trained-0", "no-cleaning": "trained-0", "rag": "rag-0"},
     ablations={"answer-only": {"episode": partial(episode, reward=answer_only)}},
-    warmstart={"tasks": 6000, "sizes": (1, 2, 3, 4), "learning_rate": 3e-3},
+    warmstart={"tasks": 8000, "sizes": (1, 2, 3, 4), "learning_rate": 3e-3},
     train_sizes=(2, 3),
-    train_steps=150,
+    train_steps=200,
+    tasks_scale=0.5,
     eval_sizes=(3, 5, 7),
     record_sizes=(3, 5, 7, 15),
 )

@@ -256,12 +256,13 @@ class Staged:
 class Stages:
     """The world of AgeMem. `make(rng, size)` draws a session about `people` people, and `size` messages about others.
 
-    taken_back: as in `Dialogues`, and more often, for a session is short.
+    taken_back: as in `Dialogues`, and more often, for a session is short. About one person, for there is one question: of two,
+    it would say nothing about most of what was noted, and the reward of a note would drown in that of the others.
     """
 
     name = "stages"
-    people: int = 2
-    messages: int = 10
+    people: int = 1
+    messages: int = 8
     taken_back: float = 0.8
 
     def make(self, rng: random.Random, size: int) -> Staged:

@@ -79,7 +79,7 @@ SIZES = (2, 3) if PRESET == "smoke" else (3, 5, 7)
 # %% [markdown]
 # ## 1. The problem, seen failing
 #
-# Ten messages about two people; then messages about others; then a question about the first two.
+# Eight messages about one person; then messages about others; then a question about the first.
 
 # %%
 task = paper.world.make(random.Random(SEED + 4), size=3)
@@ -402,7 +402,7 @@ table(versus, caption="Why they differ: plain facts, and a start that already kn
 # 2. Four to eight rollouts of the same task differ in many calls; over many groups only the calls that matter keep the sign of their advantage. It is noisy, and that is why groups and steps are many.
 # 3. Maintenance and prevention. Pay for an update that makes the store true again, for a cleaning when the context is nearly full.
 # 4. The answer rests on the facts that are asked for. A store full of small talk answers as well, as long as the search finds them.
-# 5. The share of one question's facts among all that is worth noting: about a third here.
+# 5. The share of one question's facts among all that is worth noting: about a half here.
 #
 # </details>
 

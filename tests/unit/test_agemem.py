@@ -45,7 +45,7 @@ def played(tokenizer, rule, size, episode=episode, n=100):
 @given(st.integers(0, 2**70), st.integers(1, 30))
 def test_what_comes_between_is_about_others(seed, size):
     task = Stages().make(random.Random(seed), size)
-    assert len(task.told) == 10 and len(task.noise) == size
+    assert len(task.told) == Stages.messages and len(task.noise) == size
     told, noise = facts(" ".join(task.told)), facts(" ".join(task.noise))
     assert len(noise) == 2 * size and not {f.subject for f in told} & {f.subject for f in noise}
     assert [parse(g).value for g in task.gold] == list(task.answers) and set(task.gold) <= set(task.told)
@@ -121,10 +121,10 @@ def test_rules_order_as_they_should(tokenizer):
 
 def test_calls_within_a_conversation_share_a_row_until_it_is_cleaned(tokenizer):
     [t] = played(tokenizer, PAPER.oracle, 3, n=1)
-    assert len(t.rows) == 10 + 1, "one for each message that was told, and one for the conversation"
+    assert len(t.rows) == Stages.messages + 1, "one for each message that was told, and one for the conversation"
     assert sum(sum(row.mask) for row in t.rows) == t.generated_tokens
     for t in played(tokenizer, PAPER.oracle, 7, n=10):
-        assert len(t.rows) == 10 + 1 + t.outcome.metrics["filter"]
+        assert len(t.rows) == Stages.messages + 1 + t.outcome.metrics["filter"]
 
 
 # ---------------------------------------------------------------- the reward

@@ -11,6 +11,7 @@ from dataclasses import asdict
 import bm25s
 import numpy as np
 import pytest
+from bm25s.stopwords import STOPWORDS_EN_PLUS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -121,10 +122,18 @@ def expected(notes, query, k):
         return []
     index = bm25s.BM25()
     index.index(list(tokens.values()), show_progress=False)
-    words = [word for word in dict.fromkeys(normalise(query)) if any(word in t for t in tokens.values())]
+    searched = [word for word in dict.fromkeys(normalise(query)) if word not in STOPWORDS_EN_PLUS]
+    words = [word for word in searched if any(word in t for t in tokens.values())]
     scores = index.get_scores(words).tolist() if words else []
     ranked = sorted((-round(score, 5), item) for item, score in zip(tokens, scores, strict=False) if score > 0)
     return [item for _, item in ranked[:k]]
+
+
+def test_stop_words_of_a_query_find_nothing():
+    bank = Bank()
+    bank.add("tom lives in oslo .", "now mira lives in rome .", "now ada lives in lima .")
+    assert bank.retrieve("now tom lives in dakar .", 1) == [0]  # in this bank "now" is as rare as "tom"
+    assert bank.retrieve("how are you now ?") == []
 
 
 # ---------------------------------------------------------------- the file

@@ -36,28 +36,30 @@ from memlab import lab
 session = lab.start("06", PRESET, SEED)
 
 import random
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 
 from memlab import contenders, evaluation, papers
 from memlab.checks import memory_r1 as checks
-from memlab.episode import Ask, Episode, Outcome
+from memlab.episode import Ask
 from memlab.memory import Bank, sentences
-from memlab.papers import memory_r1
 from memlab.papers.memory_r1 import (
-    ANSWER_TOKENS, CALL_TOKENS, CALLS, SHOWN, Call, Heard, Manager, Moment, Moments, manager_prompt, marked, moment, parse_call,
+    ANSWER_TOKENS, CALL_TOKENS, CALLS, SHOWN, Call, Heard, Manager, Moment, Moments, about, manager_prompt, moment, parse_call,
 )
 from memlab.papers.memagent import TINY
 from memlab.policies import pretrained
+from memlab.policies.base import Policy
 from memlab.policies.model import ModelPolicy
 from memlab.policies.scripted import ScriptedPolicy
 from memlab.rollout import play
 from memlab.training import loop
 from memlab.training.train import read_log, settings_of, train
-from memlab.views.figures import accuracy_vs_size, show, training_curve
+from memlab.views.figures import show, training_curve
 from memlab.views.tables import table
-from memlab.worlds.dialogues import Dialogues, facts, parse
+from memlab.worlds.dialogues import Dialogues, parse
 
 dial = session.preset
 paper = papers.get("memory_r1")
@@ -234,13 +236,13 @@ session.checkpoint("the manager alone has rows", [len(t.rows) for t in four], eq
 # ### 3.3 What the reward does not see
 #
 # In the paper a moment asks the questions that are linked to its message, and no other. So an operation that ruins *another* note costs nothing. Count it: where a message is
-# the first word about a pet, overwrite the first note that is shown, whatever it says.
+# the first word on its topic, overwrite the first note that is shown, whatever it says.
 
 # %%
 drawn = [Moments().make(random.Random(seed)) for seed in range(1000)]
-news = [m for m in drawn if (said := parse(m.message)) and said.relation.joins and said.form == "first" and m.notes and len(m.questions) > 1]
+news = [m for m in drawn if (said := parse(m.message)) and said.form == "first" and not about(m.questions[0], m.notes) and len(m.questions) > 1]
 alone = [Moment(m.notes, m.message, m.questions[:1], m.answers[:1]) for m in news]
-ruin = ScriptedPolicy(lambda ask, rng: f"update 0 {ask.state['message']}", tokenizer)
+ruin = ScriptedPolicy(lambda ask, rng: f"{'update 0' if ask.state['notes'] else 'add'} {ask.state['message']}", tokenizer)
 counts = {}
 for name, these in (("the linked question", alone), ("others as well", news)):
     for who, manager_of in (("as it should be", oracle), ("overwrites the first note", ruin)):
