@@ -397,11 +397,10 @@ Inspector([before, after], names=["before training", "after training"], tokenize
 table(grid([r for r in results if r["policy"] == "trained, both"] + rows_of("linked-only")), caption=f"By number of sessions; the last four columns at {SIZES[-1]} sessions")
 
 # %% [markdown]
-# And with either reward the manager notes small talk, and keeps it (look at the column of notes, and at the oracle's): nothing asks about it, so no reward ever told one operation from
-# the other. A bandit looks one message ahead; what fills the bank over a hundred messages is not in its reward. In a pilot the same thing happened to what is taken back: "mira sold
-# rex ." written in the place of "mira adopted rex ." brings the same next answer as a deletion, the policy came to like it, and at 16 sessions notes of what was sold filled the five
-# places that the answer agent sees: F1 0.51. The warm start deletes most of what is taken back, and so that tie is broken before training begins. A re-implementation of the paper
-# subtracts a term for the size of the bank.
+# And with either reward the manager may note small talk, and keep it (look at the column of notes, and at the oracle's): nothing asks about it, so no reward ever told one operation from
+# the other. A bandit looks one message ahead; what fills the bank over a hundred messages is not in its reward. The same holds for what is taken back: "mira sold rex ." written in the
+# place of "mira adopted rex ." brings the same next answer as a deletion, and takes one of the five places that the answer agent sees for ever after. The warm start deletes most of what is
+# taken back, and so that tie is broken before training begins. A re-implementation of the paper subtracts a term for the size of the bank.
 
 # %% [markdown]
 # ## 9. Conversations of another kind

@@ -119,6 +119,12 @@ def test_rules_order_as_they_should(tokenizer):
     assert 0.1 < mean(t.outcome.metrics["right"] for t in played(tokenizer, PAPER.random_valid, 7)) < 0.5
 
 
+def test_the_random_rule_writes_news_beside_or_over_what_was_known():
+    state, rng = {"stage": 1, "message": "now mira lives in rome .", "notes": ["mira lives in oslo ."]}, random.Random(0)
+    calls = {PAPER.random_valid(Ask("", 1, state), rng) for _ in range(50)}
+    assert calls == {"add now mira lives in rome .", "update 0 now mira lives in rome ."}
+
+
 def test_calls_within_a_conversation_share_a_row_until_it_is_cleaned(tokenizer):
     [t] = played(tokenizer, PAPER.oracle, 3, n=1)
     assert len(t.rows) == Stages.messages + 1, "one for each message that was told, and one for the conversation"
