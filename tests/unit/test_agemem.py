@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memlab import evaluation, papers
+from memlab.episode import Ask
 from memlab.papers import agemem
 from memlab.papers.agemem import Conversation, answer_only, episode
 from memlab.policies import pretrained
