@@ -133,7 +133,8 @@ def evaluate(
         typer.Option(
             "--task",
             "--world",
-            help="default: the tiny model's language; instruct models: english, hotpotqa; conversations: locomo, longmemeval",
+            help="default: the paper's own; memory_r1 also: reworded, and real conversations: locomo, longmemeval; "
+            "instruct models: english, hotpotqa",
         ),
     ] = "",
     model: Annotated[str, typer.Option(help="instruct models: who runs baselines and untrained")] = "smollm2",
@@ -157,23 +158,25 @@ def evaluate(
         raise Wrong(f"-n is {n}; ask for at least one task: memlab eval {paper} -n 200")
     if task in ("locomo", "longmemeval"):
         return _on_conversations(paper, policy, task, ranker, reader, n, as_json)
-    n, world = n or 200, None
-    if not task:
+    if task and task not in (known := [*chosen.worlds, *instruct.TASKS, "locomo", "longmemeval"]):
+        raise Wrong(f"there is no world {task!r}; choose one of: {', '.join(known)}, or leave --world out")
+    n, world, instructed = n or 200, chosen.worlds.get(task), task and task not in chosen.worlds
+    if not instructed:
         lab.use_threads()
     else:
         if policy in contenders.RECORDED:
             raise Wrong(f"{policy} is a tiny model and reads no {task}; run: memlab eval {paper} --policy {policy}")
         chosen = instruct.instruct(chosen, task)
         world = instruct.evaluation_world(chosen)
-    who = contenders.contender(chosen, policy, seed, model if task else "tiny")
-    if task and torch.cuda.is_available() and hasattr(who.policy, "model"):
+    who = contenders.contender(chosen, policy, seed, model if instructed else "tiny")
+    if instructed and torch.cuda.is_available() and hasattr(who.policy, "model"):
         who.policy.model.to("cuda")
     results = evaluation.evaluate(chosen, who.policy, wanted, n, seed, who.episode, world)
     if as_json:
         record = {
             "paper": paper,
             "policy": policy,
-            "world": chosen.world.name,
+            "world": chosen.world.name if instructed else task or chosen.world.name,
             "model": who.model,
             "seed": seed,
             "n": n,

@@ -40,6 +40,7 @@ class Paper:
 
     name, title, notebook: "memagent", "MemAgent", "03".
     world: its default task family; `size` means what `size_unit` says.
+    worlds: others that the same policies can be asked in, by name, and were not trained for.
     episode: task -> Episode, the paper's loop.
     random_valid: writes the format with choices made at random: the warm start's data, never better than chance on purpose.
     oracle: reads the answer key; proves that the environment can be solved.
@@ -67,6 +68,7 @@ class Paper:
     episode: Callable[[Any], Episode]
     random_valid: Rule
     oracle: Rule
+    worlds: dict[str, World] = field(default_factory=dict)
     baselines: dict[str, Callable[[Any], Episode]] = field(default_factory=dict)
     learned: dict[str, str] = field(default_factory=dict)
     ablations: dict[str, dict[str, Any]] = field(default_factory=dict)

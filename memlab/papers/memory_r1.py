@@ -406,6 +406,7 @@ PAPER = Paper(
     title="Memory-R1",
     notebook="06",
     world=Dialogues(),
+    worlds={"reworded": Dialogues(family="reworded", messages=10)},
     size_unit="sessions",
     episode=episode,
     random_valid=random_valid,

@@ -6,6 +6,7 @@
     BASELINE-0/          a baseline whose turns have to be learned: its own warm start, then GRPO in its own episode
     ABLATION-0/          GRPO from the paper's warm start, with one thing otherwise
     results.json         every contender on the same tasks, one record as `memlab eval --json` prints it
+    results-WORLD.json   the same in another world of the paper (--only results --world WORLD)
 
 What is there already is kept, so that the parts can be made one by one (--only) and a killed run goes on.
 """
@@ -87,9 +88,10 @@ def sft_oracle(paper: Paper, seed: int) -> None:
     save_policy(model, tokenizer, _home(paper, f"sft-oracle-{seed}") / "policy")
 
 
-def results(paper: Paper, sizes: Sequence[int] | None = None, n: int = N) -> None:
-    """Evaluate everyone on the same tasks into results.json. sizes: default the paper's."""
-    path = _home(paper, "") / "results.json"
+def results(paper: Paper, sizes: Sequence[int] | None = None, n: int = N, world: str = "") -> None:
+    """Evaluate everyone on the same tasks into results.json. sizes: default the paper's. world: one of `paper.worlds`."""
+    path = _home(paper, "") / (f"results-{world}.json" if world else "results.json")
+    asked = paper.worlds[world] if world else paper.world
     records = json.loads(path.read_text()) if path.exists() else []
     done = {(r["policy"], r["size"]) for r in records}
     everyone = ["random", "oracle", "untrained", "warmstart", *paper.baselines, *paper.ablations]
@@ -99,7 +101,7 @@ def results(paper: Paper, sizes: Sequence[int] | None = None, n: int = N) -> Non
         missing = [size for size in sizes or paper.record_sizes if (label, size) not in done]
         who = contenders.contender(paper, name) if missing else None
         for size in missing:
-            [result] = evaluation.evaluate(paper, who.policy, [size], n, EVALUATION_SEED, who.episode)
+            [result] = evaluation.evaluate(paper, who.policy, [size], n, EVALUATION_SEED, who.episode, asked)
             records.append({"policy": label, "n": n, "seed": EVALUATION_SEED} | result)
             path.write_text(json.dumps(records, indent=1) + "\n")
             print(label, size, result["accuracy"], flush=True)
@@ -113,7 +115,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Make the recorded runs of a paper in data/runs.")
     parser.add_argument("paper", choices=papers.NAMES)
     parser.add_argument("--only", help="one part: warmstart, trained-S, sft-oracle-S, BASELINE-0 or results (default: all)")
-    parser.add_argument("--sizes", help="sizes of results.json, comma-separated")
+    parser.add_argument("--sizes", help="sizes of the results, comma-separated")
+    parser.add_argument("--world", default="", help="results: another world of the paper")
     args = parser.parse_args()
     paper = papers.get(args.paper)
     torch.set_num_threads(1)
@@ -127,7 +130,7 @@ def main() -> None:
             make(paper)
             print(f"{name}: done", flush=True)
     if args.only in (None, "results"):
-        results(paper, [int(size) for size in args.sizes.split(",")] if args.sizes else None)
+        results(paper, [int(size) for size in args.sizes.split(",")] if args.sizes else None, world=args.world)
 
 
 if __name__ == "__main__":

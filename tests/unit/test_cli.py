@@ -106,6 +106,15 @@ def test_eval_prints_one_json_object_with_everything_a_table_needs(memlab):
         assert r["latency_s"] > 0
 
 
+def test_eval_asks_in_another_world_of_the_paper(memlab):
+    args = ("eval", "memory_r1", "--policy", "oracle", "--sizes", "1", "-n", 3, "--json")
+    records = [json.loads(memlab(*args, *world)[1]) for world in ((), ("--world", "reworded"))]
+    assert [r["world"] for r in records] == ["dialogues", "reworded"]
+    assert records[0]["results"][0]["total_tokens"] < records[1]["results"][0]["total_tokens"], "ten messages a session, not six"
+    code, _, err = memlab("eval", "memory_r1", "--policy", "oracle", "--world", "mars")
+    assert code and "there is no world 'mars'; choose one of: reworded, english" in err
+
+
 def test_eval_prints_a_table_that_says_what_it_shows(memlab):
     code, out, _ = memlab("eval", "memagent", "--policy", "oracle", "--sizes", "2", "-n", 4, "--seed", 3)
     caption, header, _, row = out.strip().splitlines()

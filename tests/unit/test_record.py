@@ -70,3 +70,19 @@ def test_results_go_on_where_they_stopped(runs):
     again = json.loads(path.read_text())
     drop = lambda r: {k: v for k, v in r.items() if k != "latency_s"}  # noqa: E731
     assert list(map(drop, again)) == list(map(drop, whole)) and again[:3] == whole[:3]
+
+
+def test_results_in_another_world_stand_beside_the_first(runs):
+    class Elsewhere:
+        name = "elsewhere"
+        asked = 0
+
+        def make(self, rng, size):
+            self.asked += 1
+            return PAPER.world.make(rng, size)
+
+    record.warmstart(paper := replace(PAPER, worlds={"elsewhere": Elsewhere()}, baselines={}, learned={}, ablations={}))
+    record.results(paper, n=4, world="elsewhere")
+    assert paper.worlds["elsewhere"].asked == 4 * 4 and not (runs / "results.json").exists()
+    results = json.loads((runs / "results-elsewhere.json").read_text())
+    assert [r["policy"] for r in results] == ["random", "oracle", "untrained", "warmstart"]
