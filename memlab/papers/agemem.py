@@ -193,16 +193,15 @@ def episode(
 
 
 def random_valid(ask: Ask, rng: random.Random) -> str:
-    """An agent that knows the tools and not what they are for. Where there is a note about the same, it adds or updates, by
-    chance; by chance it cleans its context or does not; at the question half of its calls are right, the others any that can be
-    made. (One answer pays for a whole session's calls: with Memory-R1's teacher hardly any session goes right by chance.)
+    """An agent that judges right half of the time; the other calls are any that can be made. (With less judgement, training first
+    finds that all news can be treated alike, and stays there: one answer pays for a whole session's calls.)
     """
+    if rng.random() < memory_r1.RIGHT:
+        return oracle(ask, rng)
     if ask.state["stage"] == 1:
-        return memory_r1.random_valid(ask, rng, known=("add", "update"))
+        return memory_r1.random_valid(ask, rng)
     calls = ["noop", f"filter {rng.choice(['adopted', 'lives in', 'adopted lives'])}", f"summary {EMPTY}"]
     if ask.state["stage"] == 3:
-        if rng.random() < memory_r1.RIGHT:
-            return oracle(ask, rng)
         question, found = ask.state["task"].question, ask.state["found"]
         calls += [f"retrieve {question}", f"answer {' '.join(map(str, about(question, found)[:1])) or EMPTY}"]
     return rng.choice(calls)

@@ -300,15 +300,11 @@ def _written(given: Sequence[Sequence[str]]) -> str:
 # ---------------------------------------------------------------- rules
 
 
-KNOWN = ("add", "noop", "delete", "update", "update")  # what the warm start's teacher does where there is a note about the same
-TAKEN_BACK = ("add", "noop", "delete", "delete", "delete")
-
-
-def random_valid(ask: Ask, rng: random.Random, known: Sequence[str] = KNOWN) -> str:
+def random_valid(ask: Ask, rng: random.Random) -> str:
     """A pair that knows where to look and how to write, and not what is wanted. The manager adds what is new two times in three.
-    Where there is a note about the same, it does one of `known`: it updates two times in five, as prompted managers like to. What
-    is taken back it deletes three times in five. The answer agent finds the facts that are asked for; half of the time it says
-    only the first few.
+    Where there is a note about the same, it updates that one two times in five, as prompted managers like to; or it adds another,
+    deletes it, does nothing. What is taken back it deletes three times in five. The answer agent finds the facts that are asked
+    for; half of the time it says only the first few.
     """
     if "question" in ask.state:
         found = about(ask.state["question"], ask.state["notes"])
@@ -321,8 +317,8 @@ def random_valid(ask: Ask, rng: random.Random, known: Sequence[str] = KNOWN) -> 
     place = _place(said, notes) if same is None else same
     if place is None:
         return rng.choice(["noop", f"add {message}", f"add {message}"])
-    calls = {"add": f"add {message}", "noop": "noop", "delete": f"delete {place}", "update": f"update {place} {message}"}
-    return calls[rng.choice(TAKEN_BACK if said.form == "gone" else known)]
+    calls = [f"add {message}", "noop", f"delete {place}"]
+    return rng.choice(calls + 2 * ([f"delete {place}"] if said.form == "gone" else [f"update {place} {message}"]))
 
 
 def oracle(ask: Ask, rng: random.Random) -> str:

@@ -1,6 +1,7 @@
 """AgeMem: three stages, six tools, and a reward whose loopholes are known."""
 
 import random
+from collections import Counter
 from functools import partial
 from statistics import mean
 
@@ -120,10 +121,12 @@ def test_rules_order_as_they_should(tokenizer):
     assert 0.1 < mean(t.outcome.metrics["right"] for t in played(tokenizer, PAPER.random_valid, 7)) < 0.5
 
 
-def test_the_random_rule_writes_news_beside_or_over_what_was_known():
-    state, rng = {"stage": 1, "message": "now mira lives in rome .", "notes": ["mira lives in oslo ."]}, random.Random(0)
-    calls = {PAPER.random_valid(Ask("", 1, state), rng) for _ in range(50)}
-    assert calls == {"add now mira lives in rome .", "update 0 now mira lives in rome ."}
+def test_the_random_rule_judges_right_half_of_the_time_and_tries_all_else():
+    news = "mira also adopted scout ."
+    state, rng = {"stage": 1, "message": news, "notes": ["mira adopted rex ."]}, random.Random(0)
+    calls = Counter(PAPER.random_valid(Ask("", 1, state), rng) for _ in range(1000))
+    assert set(calls) == {f"add {news}", f"update 0 {news}", "delete 0", "noop"}
+    assert 550 < calls[f"add {news}"] < 650, "half of the time, and one in five of the others"
 
 
 def test_calls_within_a_conversation_share_a_row_until_it_is_cleaned(tokenizer):
