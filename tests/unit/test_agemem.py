@@ -121,12 +121,16 @@ def test_rules_order_as_they_should(tokenizer):
     assert 0.1 < mean(t.outcome.metrics["right"] for t in played(tokenizer, PAPER.random_valid, 7)) < 0.5
 
 
-def test_the_random_rule_judges_right_half_of_the_time_and_tries_all_else():
-    news = "mira also adopted scout ."
-    state, rng = {"stage": 1, "message": news, "notes": ["mira adopted rex ."]}, random.Random(0)
-    calls = Counter(PAPER.random_valid(Ask("", 1, state), rng) for _ in range(1000))
-    assert set(calls) == {f"add {news}", f"update 0 {news}", "delete 0", "noop"}
-    assert 550 < calls[f"add {news}"] < 650, "half of the time, and one in five of the others"
+def test_the_random_rule_notes_what_is_new_and_seldom_touches_what_it_has():
+    def calls(message, *notes):
+        state, rng = {"stage": 1, "message": message, "notes": notes}, random.Random(0)
+        return Counter(PAPER.random_valid(Ask("", 1, state), rng) for _ in range(1000))
+
+    assert calls(new := "mira adopted rex .", "mira lives in oslo .")[f"add {new}"] > 900
+    joined = calls(new := "mira also adopted scout .", "mira adopted rex .")
+    assert set(joined) == {f"add {new}", f"update 0 {new}", "delete 0", "noop"}
+    assert joined["noop"] > joined[f"add {new}"] > 3 * joined[f"update 0 {new}"]
+    assert calls("mira sold rex .", "mira adopted rex .").most_common(1)[0][0] == "noop"
 
 
 def test_calls_within_a_conversation_share_a_row_until_it_is_cleaned(tokenizer):
