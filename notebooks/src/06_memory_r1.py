@@ -397,6 +397,8 @@ Inspector([before, after], names=["before training", "after training"], tokenize
 table(grid([r for r in results if r["policy"] == "trained, both"] + rows_of("linked-only")), caption=f"By number of sessions; the last four columns at {SIZES[-1]} sessions")
 
 # %% [markdown]
+# Here the two end close to each other: the warm start already finds the right note, so the harm that section 3.3 counts is seldom tried, and seldom has to be unlearned.
+#
 # And with either reward the manager may note small talk, and keep it (look at the column of notes, and at the oracle's): nothing asks about it, so no reward ever told one operation from
 # the other. A bandit looks one message ahead; what fills the bank over a hundred messages is not in its reward. The same holds for what is taken back: "mira sold rex ." written in the
 # place of "mira adopted rex ." brings the same next answer as a deletion, and takes one of the five places that the answer agent sees for ever after. The warm start deletes most of what is

@@ -93,10 +93,11 @@ print("expected:", ", ".join(task.answers))
 # episode; the other two are the trained policy with tools taken away.
 
 # %%
-def rows_of(name, sizes=SIZES, n=dial.eval_n):
+def rows_of(name, who=None, sizes=SIZES, n=dial.eval_n):
     """Evaluate one contender: a list of records, one for each size."""
-    who = contenders.contender(paper, name, SEED)
-    return [{"policy": name} | r for r in evaluation.evaluate(paper, who.policy, sizes, n, SEED, who.episode)]
+    who = who or contenders.contender(paper, name, SEED)
+    records = evaluation.evaluate(paper, who.policy, sizes, n, SEED, who.episode)
+    return [{"policy": name, "prompt_tokens": r["total_tokens"] - r["generated_tokens"]} | r for r in records]
 
 
 def grid(records, sizes=SIZES):
@@ -301,7 +302,7 @@ show(
 # ## 5. The contenders, the same tasks
 
 # %%
-results += [{"policy": "trained"} | r for r in evaluation.evaluate(paper, trained, SIZES, dial.eval_n, SEED)]
+results += rows_of("trained", contenders.Contender("trained", trained, paper.episode, str(out)))
 for name in ("warmstart", "answer-only", "oracle"):
     results += rows_of(name)
 
