@@ -173,10 +173,15 @@ def episode(
     for _ in range(ROUNDS):
         if not used.overflow and used.given is None:
             yield from turn(3)
+    return scored(task, bank, used, reward(task, bank, used, str(talk)))
+
+
+def scored(task: Staged, bank: Bank, used: Used, reward: float) -> Outcome:
+    """What the episode came to: answer, calls of each tool, and how many stored facts are gold, and gold ones stored."""
     right, f1 = marked([used.given or []], [task.answers])
     held, gold = ({said[:3] for said in facts(" ".join(text))} for text in (bank.notes.values(), task.gold))
     return Outcome(
-        reward=reward(task, bank, used, str(talk)),
+        reward=reward,
         answer=" , ".join(used.given or []),
         metrics={
             "f1": f1,

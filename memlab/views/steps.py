@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 from memlab.episode import Trajectory, Turn
 from memlab.memory import Event, sentences
-from memlab.views.tables import item_of, right_answers, visible, within
+from memlab.views.tables import item_of, replay, right_answers, visible, within
 from memlab.worlds.scoring import normalise
 
 TEXT = 20_000  # characters of one context, or of one completion
@@ -46,10 +46,10 @@ class Replay:
         self.before: list[dict[int, str]] = []  # memory before each step, item id -> text; one more entry for the end
         held: dict[int, str] = {}
         for turn in sorted(t for t in self.events if t < 0):  # what was in memory at the start
-            _apply(held, self.events[turn])
+            replay(held, self.events[turn])
         for turn in range(self.length):
             self.before.append(dict(held))
-            _apply(held, self.events.get(turn, ()))
+            replay(held, self.events.get(turn, ()))
         self.before.append(held)
         self._words = lru_cache(maxsize=None)(lambda text: tuple(normalise(text)))
         self._wanted = [self._words(g) for g in self.gold]
@@ -196,14 +196,6 @@ class Replay:
 
 
 # ---------------------------------------------------------------- parts
-
-
-def _apply(held: dict[int, str], events: Iterable[Event]) -> None:
-    for event in events:
-        if event.op == "delete":
-            held.pop(event.item, None)
-        else:
-            held[event.item] = event.text
 
 
 def _spans(flags: Sequence[bool]) -> list[list[int]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -193,7 +193,7 @@ def trajectory_table(trajectory: Trajectory) -> str:
         body.append(
             f'<tr><th scope="row">{turn.number}</th>{cells}<td style="text-align:left">{_memory_html(turn)}</td></tr>'
         )
-    head = "".join(f'<th scope="col">{h}</th>' for h in heads)
+    head = "".join(f'<th scope="col" style="text-align:{"left" if h == "Memory" else "right"}">{h}</th>' for h in heads)
     question = getattr(trajectory.task, "question", None)
     caption = "What memory kept and dropped, turn by turn" + (f": {visible(question)}" if question else "")
     foot = "<br>".join(_isolated(line) for line in _ending(trajectory))
@@ -234,10 +234,12 @@ def _turns(trajectory: Trajectory) -> tuple[list[_Turn], range]:
     numbers = sorted({*range(len(trajectory.turns)), *by_turn})
     half = MAX_TURNS // 2
     left_out = numbers[half:-half] if len(numbers) > MAX_TURNS else []
+    memory: dict[int, str] = {}
     shown, held = [], ""
     for number in numbers:
         events = by_turn.get(number, [])
-        now = [normalise(e.text) for e in events if e.op != "delete"] if golds else []
+        replay(memory, events)
+        now = [normalise(text) for text in memory.values()] if golds else []
         if golds and events:
             held = f"{sum(any(within(g, text) for text in now) for g in golds)} of {len(golds)}"
         if left_out and left_out[0] <= number <= left_out[-1]:
@@ -263,6 +265,15 @@ def _turns(trajectory: Trajectory) -> tuple[list[_Turn], range]:
             )
         )
     return shown, range(left_out[0], left_out[-1] + 1) if left_out else range(0)
+
+
+def replay(memory: dict[int, str], events: Iterable[Event]) -> None:
+    """Bring `memory`, item id -> text, up to what it was after `events`. An item that they do not mention is kept."""
+    for event in events:
+        if event.op == "delete":
+            memory.pop(event.item, None)
+        else:
+            memory[event.item] = event.text
 
 
 def item_of(event: Event, golds: Sequence[Sequence[str]], now: Sequence[Sequence[str]]) -> _Item:

@@ -118,6 +118,16 @@ def test_rewritten_gold_and_a_second_copy_are_told_apart():
     assert "gold held: 0 of 1" in text
 
 
+def test_what_a_turn_does_not_mention_is_still_held():
+    golds = ("mira adopted rex .", "mira also adopted scout .")
+    task = Task("q", ("a",), ("s",), golds, (0, 1))
+    events = [Event(0, "write", 0, golds[0]), Event(1, "write", 1, golds[1]), Event(3, "delete", 0, golds[0])]
+    turns = [Turn(Ask("p", 1), "x", 1, 1)] * 4
+    text = trajectory_text(Trajectory(task, turns, [], Outcome(0.0, "", {}, events)))
+    assert re.findall(r"gold held: (\d of \d)", text) == ["1 of 2", "2 of 2", "2 of 2", "1 of 2"]
+    assert "- deleted    [★ gold lost] mira adopted rex ." in text
+
+
 @settings(deadline=None)  # a million characters take their time on a busy machine
 @given(st.lists(hostile, min_size=1, max_size=4), hostile, hostile)
 @example(HOSTILE, HOSTILE[0], HOSTILE[6])
