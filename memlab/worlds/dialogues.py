@@ -121,6 +121,11 @@ def facts(text: str) -> list[Said]:
     return [said for said in map(parse, sentences(text)) if said and said.form != "gone"]
 
 
+def plain(sentence: str) -> str:
+    """`sentence` without a first "now" and a last "again", which change nothing: a note that says less may still say it."""
+    return re.sub(r"^now | again(?= \.$)", "", sentence)
+
+
 @dataclass(frozen=True)
 class Dialogue:
     """A conversation and the questions that follow it.
@@ -154,8 +159,8 @@ class Dialogue:
 
     @property
     def gold(self) -> tuple[str, ...]:
-        """All sentences that an answer rests on, once each."""
-        return tuple(dict.fromkeys(sentence for gold in self.gold_of for sentence in gold))
+        """All sentences that an answer rests on, once each, `plain`."""
+        return tuple(dict.fromkeys(plain(sentence) for gold in self.gold_of for sentence in gold))
 
 
 @dataclass(frozen=True)
@@ -238,7 +243,10 @@ class Dialogues:
 
 @dataclass(frozen=True)
 class Staged:
-    """What AgeMem's three stages are about: what is told, what comes after it and does not matter, and one question."""
+    """What AgeMem's three stages are about: what is told, what comes after it and does not matter, and one question.
+
+    gold: the sentences that its answer rests on, `plain`.
+    """
 
     told: tuple[str, ...]
     noise: tuple[str, ...]
@@ -286,5 +294,5 @@ class Stages:
             ),
             question=talk.questions[asked],
             answers=talk.answers[asked],
-            gold=talk.gold_of[asked],
+            gold=tuple(map(plain, talk.gold_of[asked])),
         )

@@ -43,7 +43,7 @@ import torch
 
 from memlab import contenders, evaluation, papers
 from memlab.checks import memact as checks
-from memlab.episode import Ask, Episode, Outcome, Row, Trajectory
+from memlab.episode import Ask, Episode, Outcome, Row
 from memlab.papers.mem1 import EMPTY, END, marked, parse_answers, reply
 from memlab.papers.memact import CAP, FOUND, LIMIT_BROKEN, MAX_TOKENS, NOTHING_LEAVES, OLDEST_LEAVE, OWN_CHOICE, TURNS, WHEN_FULL, Context, parse_call
 from memlab.memory import History

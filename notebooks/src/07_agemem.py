@@ -23,7 +23,7 @@
 # | preset | minutes | peak memory | machine |
 # |---|---|---|---|
 # | `smoke` | under 1 | 1 GB | any laptop; too short to learn |
-# | `cpu` | 8, of which 6 are training | 1.5 GB | two laptop cores, no GPU, no network |
+# | `cpu` | 6, of which 5 are training | 2 GB | two laptop cores, no GPU, no network |
 
 # %% tags=["parameters"]
 PRESET = "cpu"  # smoke | cpu
@@ -408,7 +408,7 @@ table(versus, caption="Why they differ: plain facts, and a start that already kn
 # 1. What would be learned if the context were not wiped after stage 1?
 # 2. The advantage of "add" in stage 1 is the whole trajectory's. Why does that not drown it in noise?
 # 3. Which two parts of the reward pay for a call, whatever it does? How would you mend them?
-# 4. Why does answer-only training reach nearly the same share of right answers, and a store that is worse?
+# 4. The answer alone taught the same store as the paper's reward. Why? And what can it not price?
 # 5. Nobody can know in stage 1 what will be asked. What is the best precision of the store that you would expect?
 #
 # <details><summary>Answers</summary>
@@ -416,7 +416,7 @@ table(versus, caption="Why they differ: plain facts, and a start that already kn
 # 1. Nothing about notes: the facts would still be in sight.
 # 2. Four to eight rollouts of the same task differ in many calls; over many groups only the calls that matter keep the sign of their advantage. It is noisy, and that is why groups and steps are many.
 # 3. Maintenance and prevention. Pay for an update that makes the store true again, for a cleaning when the context is nearly full.
-# 4. The answer rests on the facts that are asked for. A store full of small talk answers as well, as long as the search finds them.
+# 4. A note that is missing or out of date makes some answer wrong, and so does one too many when it takes a place among those that are found. It cannot price what costs no answer: an idle update.
 # 5. The share of one question's facts among all that is worth noting: about a half here.
 #
 # </details>

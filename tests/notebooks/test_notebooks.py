@@ -1,5 +1,8 @@
 """Every notebook runs from top to bottom at smoke, without a network, and the files in git are built from its source."""
 
+import subprocess
+import sys
+
 import nbformat
 import pytest
 
@@ -39,6 +42,17 @@ def test_files_are_built_from_the_source_and_executed(name):
     assert all(c.execution_count for c in shipped.cells if c.cell_type == "code")
     errors = [o for c in shipped.cells if c.cell_type == "code" for o in c.outputs if o.output_type == "error"]
     assert errors == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_name_is_defined_and_every_import_used(name, tmp_path):
+    code = "\n\n".join(c.source for c in notebooks.build(name).solution.cells if c.cell_type == "code")
+    path = tmp_path / "cells.py"
+    path.write_text(code, encoding="utf-8")
+    ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--output-format", "concise", "--select", "F"]
+    ignored = ["--ignore", "F811"]  # what was imported is written again where it is taught
+    found = subprocess.run([*ruff, *ignored, path], capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout
 
 
 @pytest.mark.parametrize("name", NAMES)
