@@ -16,6 +16,7 @@ from memlab.policies import pretrained
 from memlab.policies.base import Policy
 from memlab.policies.model import ModelPolicy
 from memlab.policies.scripted import ScriptedPolicy
+from memlab.training.train import read_log
 
 RUNS = ROOT / "data" / "runs"
 RULES = ("random", "oracle")
@@ -78,3 +79,13 @@ def weights_of(paper: Paper, name: str) -> str:
         finish = f"memlab train {paper.name} --out {name} --resume"
         raise FileNotFoundError(f"{name} holds no policy; if its run was cut short, finish it: {finish}")
     return str(directory)
+
+
+def recorded_band(paper: Paper) -> tuple[list[int], list[float], list[float]]:
+    """(steps, lowest, highest) mean reward of the recorded training runs of `paper`, one per seed, at each step.
+
+    Only of runs that were finished, and as long as the shortest of them.
+    """
+    logs = [read_log(policy.parent / "log.jsonl") for policy in sorted((RUNS / paper.name).glob("trained-*/policy"))]
+    rewards = list(zip(*([record["reward"] for record in log] for log in logs), strict=False))
+    return list(range(1, len(rewards) + 1)), list(map(min, rewards)), list(map(max, rewards))

@@ -81,6 +81,14 @@ def show(fig: Figure, alt: str, caption: str | None = None) -> None:
     display({"text/html": source, "text/plain": alt}, metadata={"text/html": {"alt": alt}}, raw=True)
 
 
+def spoken(records: Sequence[Mapping[str, Any]], key: str = "accuracy", form: str = ".2f") -> str:
+    """The values of `key` by policy and size as a sentence: alternative text for a plot of them."""
+    by_policy: dict[str, list[str]] = {}
+    for r in records:
+        by_policy.setdefault(r["policy"], []).append(f"{r[key]:{form}} at {r['size']}")
+    return ". ".join(f"{policy}: {', '.join(values)}" for policy, values in by_policy.items())
+
+
 @matplotlib.rc_context(STYLE)
 def accuracy_vs_size(
     results: Sequence[Mapping[str, Any]],

@@ -51,7 +51,7 @@ from memlab.policies.scripted import ScriptedPolicy
 from memlab.rollout import play
 from memlab.training import loop
 from memlab.training.train import read_log, settings_of, train
-from memlab.views.figures import accuracy_by_position, accuracy_vs_size, show, survival_curve, tokens_vs_size, training_curve
+from memlab.views.figures import accuracy_by_position, accuracy_vs_size, show, spoken, survival_curve, tokens_vs_size, training_curve
 from memlab.views.tables import table
 from memlab.worlds import Task
 from memlab.worlds.scoring import exact_match, token_f1
@@ -96,12 +96,6 @@ def rows_of(name, sizes=dial.eval_sizes, n=dial.eval_n):
     """Evaluate one contender: a list of records, one for each size."""
     who = contenders.contender(paper, name, SEED)
     return [{"policy": name} | r for r in evaluation.evaluate(paper, who.policy, sizes, n, SEED, who.episode)]
-
-
-def spoken(records):
-    """Accuracies as a sentence, for readers who do not see the plot."""
-    names = dict.fromkeys(r["policy"] for r in records)
-    return ". ".join(f"{n}: " + ", ".join(f"{r['accuracy']:.2f} at {r['size']}" for r in records if r["policy"] == n) for n in names)
 
 
 results = rows_of("full-context") + rows_of("truncate") + rows_of("rag")
@@ -330,11 +324,7 @@ import shutil
 
 from memlab.views.board import LiveBoard
 
-recorded = [read_log(run.parent / "log.jsonl") for run in sorted((contenders.RUNS / "memagent").glob("trained-*/policy"))]
-length = min(map(len, recorded))
-runs = torch.tensor([[r["reward"] for r in run[:length]] for run in recorded])
-band = (list(range(1, length + 1)), runs.min(0).values.tolist(), runs.max(0).values.tolist())
-
+band = contenders.recorded_band(paper)
 settings = settings_of(dial, SEED)
 out = session.directory / f"trained-{SEED}"
 if RUN_TRAINING:
@@ -618,4 +608,4 @@ table(five, caption="Recorded runs: accuracy, trained on 2 to 4 sections; in bra
 # training get? Then notebook 04, MEM1, where the policy also decides what to look up.
 
 # %%
-session.colophon()
+record = session.colophon()

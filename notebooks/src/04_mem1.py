@@ -52,7 +52,7 @@ from memlab.policies.scripted import ScriptedPolicy
 from memlab.rollout import play
 from memlab.training import loop
 from memlab.training.train import read_log, settings_of, train
-from memlab.views.figures import accuracy_vs_size, show, tokens_vs_size, training_curve
+from memlab.views.figures import accuracy_vs_size, show, spoken, tokens_vs_size, training_curve
 from memlab.views.tables import table
 from memlab.worlds.lookup import Objectives, Search
 
@@ -106,12 +106,6 @@ def shares(name, records):
              "all right": r["accuracy"]}
         for r in records
     ]
-
-
-def spoken(records, key="accuracy", form=".2f"):
-    """Values as a sentence, for readers who do not see the plot."""
-    names = dict.fromkeys(r["policy"] for r in records)
-    return ". ".join(f"{n}: " + ", ".join(f"{r[key]:{form}} at {r['size']}" for r in records if r["policy"] == n) for n in names)
 
 
 axes = {"size": "questions of one task", "share": "questions answered right", "title": "Right answers against the number of questions"}
@@ -343,11 +337,7 @@ import shutil
 
 from memlab.views.board import LiveBoard
 
-recorded = [read_log(run.parent / "log.jsonl") for run in sorted((contenders.RUNS / "mem1").glob("trained-*/policy"))]
-length = min(map(len, recorded))
-runs = torch.tensor([[r["reward"] for r in run[:length]] for run in recorded])
-band = (list(range(1, length + 1)), runs.min(0).values.tolist(), runs.max(0).values.tolist())
-
+band = contenders.recorded_band(paper)
 settings = settings_of(dial, SEED, paper=paper)
 out = session.directory / f"trained-{SEED}"
 if RUN_TRAINING:
@@ -467,8 +457,7 @@ Inspector([before, after], names=["before training", "after training"], tokenize
 # started from a chat model, for which keeping to the format was the easier prize.
 
 # %%
-penalised = read_log(contenders.RUNS / "mem1" / "format-penalty-0" / "log.jsonl")
-plain = recorded[0]
+penalised, plain = (read_log(contenders.RUNS / "mem1" / run / "log.jsonl") for run in ("format-penalty-0", "trained-0"))
 print(table([{"step": a["step"], "reward with penalty": a["reward"], "without": b["reward"], "turns with": a["rows_per_trajectory"], "turns without": b["rows_per_trajectory"]}
              for a, b in list(zip(penalised, plain, strict=False))[:: max(1, len(plain) // 8)]], caption="Recorded: training with a format penalty"))
 

@@ -53,7 +53,7 @@ from memlab.policies.scripted import ScriptedPolicy
 from memlab.rollout import play
 from memlab.training import loop
 from memlab.training.train import read_log, settings_of, train
-from memlab.views.figures import accuracy_vs_size, show, tokens_vs_size, training_curve
+from memlab.views.figures import accuracy_vs_size, show, spoken, tokens_vs_size, training_curve
 from memlab.views.tables import table
 from memlab.worlds.lookup import Objectives, Search
 from memlab.worlds.scoring import normalise
@@ -95,12 +95,6 @@ def rows_of(name, sizes=SIZES, n=dial.eval_n):
     """Evaluate one contender: a list of records, one for each size."""
     who = contenders.contender(paper, name, SEED)
     return [{"policy": name} | r for r in evaluation.evaluate(paper, who.policy, sizes, n, SEED, who.episode)]
-
-
-def spoken(records, key="accuracy", form=".2f"):
-    """Values as a sentence, for readers who do not see the plot."""
-    names = dict.fromkeys(r["policy"] for r in records)
-    return ". ".join(f"{n}: " + ", ".join(f"{r[key]:{form}} at {r['size']}" for r in records if r["policy"] == n) for n in names)
 
 
 axes = {"size": "questions of one task", "share": "tasks with all answers right", "title": "All answers right, against the number of questions"}
@@ -306,11 +300,7 @@ import shutil
 
 from memlab.views.board import LiveBoard
 
-recorded = [read_log(run.parent / "log.jsonl") for run in sorted((contenders.RUNS / "memact").glob("trained-*/policy"))]
-length = min(map(len, recorded))
-runs = torch.tensor([[r["reward"] for r in run[:length]] for run in recorded])
-band = (list(range(1, length + 1)), runs.min(0).values.tolist(), runs.max(0).values.tolist())
-
+band = contenders.recorded_band(paper)
 settings = settings_of(dial, SEED, paper=paper)
 out = session.directory / f"trained-{SEED}"
 if RUN_TRAINING:
@@ -423,9 +413,10 @@ Inspector([before, after], names=["before training", "after training"], tokenize
 # The two wrong ways to cut rows, trained for real: same start, same seed, same number of steps. Recorded, because each takes as long as section 4.
 
 # %%
-wrong = {name: read_log(contenders.RUNS / "memact" / f"{name}-0" / "log.jsonl") for name in ("stitched", "last-segment")}
-print(table([{"step": a["step"], "segments": a["reward"]} | {name: w[a["step"] - 1]["reward"] for name, w in wrong.items() if a["step"] <= len(w)}
-             for a in recorded[0][:: max(1, len(recorded[0]) // 8)]], caption="Recorded: reward while training"))
+runs = {"segments": "trained-0", "stitched": "stitched-0", "last-segment": "last-segment-0"}
+logs = {name: read_log(contenders.RUNS / "memact" / run / "log.jsonl") for name, run in runs.items()}
+print(table([{"step": step} | {name: its[step - 1]["reward"] for name, its in logs.items()} for step in range(1, min(map(len, logs.values())) + 1, 25)],
+            caption="Recorded: reward while training"))
 
 # %% [markdown]
 # While training, all three rewards rise. Asked more than they were trained on, the wrong two are behind: the last table of section 10.

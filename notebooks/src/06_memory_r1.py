@@ -300,11 +300,7 @@ import shutil
 
 from memlab.views.board import LiveBoard
 
-recorded = [read_log(run.parent / "log.jsonl") for run in sorted((contenders.RUNS / "memory_r1").glob("trained-*/policy"))]
-length = min(map(len, recorded))
-runs = torch.tensor([[r["reward"] for r in run[:length]] for run in recorded])
-band = (list(range(1, length + 1)), runs.min(0).values.tolist(), runs.max(0).values.tolist())
-
+band = contenders.recorded_band(paper)
 settings = settings_of(dial, SEED, paper=paper)
 out = session.directory / f"trained-{SEED}"
 if RUN_TRAINING:

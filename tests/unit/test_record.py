@@ -56,6 +56,14 @@ def test_every_part_begins_where_it_should(runs):
     assert [len(read_log(runs / name / "log.jsonl")) for name in ("trained-3", "twice-0", "twice-0/second")] == [2, 2, 2]
 
 
+def test_the_band_is_of_finished_runs_and_ends_with_the_shortest(runs):
+    for name, rewards in {"trained-0": (0.1, 0.5, 0.9), "trained-1": (0.3, 0.2), "trained-2": (0.0,)}.items():
+        (runs / name / ("" if name == "trained-2" else "policy")).mkdir(parents=True)  # the last one was cut short
+        (runs / name / "log.jsonl").write_text("".join(json.dumps({"reward": r}) + "\n" for r in rewards))
+    assert contenders.recorded_band(PAPER) == ([1, 2], [0.1, 0.2], [0.3, 0.5])
+    assert contenders.recorded_band(replace(PAPER, name="nobody")) == ([], [], [])
+
+
 def test_results_go_on_where_they_stopped(runs):
     record.warmstart(PAPER)
     for part in ("other", "cut", "twice"):

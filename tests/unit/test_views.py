@@ -302,6 +302,12 @@ def test_figures_leave_no_trace_on_the_style_or_on_pyplot():
         assert sys.modules["matplotlib.pyplot"].get_fignums() == []
 
 
+def test_a_plot_is_spoken_policy_by_policy():
+    records = [{"policy": p, "size": s, "accuracy": a} for p, s, a in (("rag", 2, 0.5), ("full", 2, 1), ("rag", 4, 0.25))]
+    assert figures.spoken(records) == "rag: 0.50 at 2, 0.25 at 4. full: 1.00 at 2"
+    assert figures.spoken(records, "size", "d") == "rag: 2 at 2, 4 at 4. full: 2 at 2"
+
+
 def test_smoothing_never_looks_ahead():
     values = np.array([0.0, 1.0, 2.0, 3.0, 100.0])
     assert figures._running_mean(values, 2).tolist() == [0.0, 0.5, 1.5, 2.5, 51.5]
