@@ -55,7 +55,6 @@ class Paper:
         from the tiny model.
     train_sizes: sizes of the training tasks. train_steps: at most so many.
     tasks_scale: tasks of a step, in multiples of the preset's: fewer where one task takes many turns, more where it takes one.
-    learning_rate: of GRPO with the tiny model.
     eval_sizes: sizes that `memlab eval` asks when it is not told which.
     record_sizes: sizes of the recorded results.
     """
@@ -79,7 +78,6 @@ class Paper:
     train_sizes: tuple[int, ...] = (1, 2, 3, 4)
     tasks_scale: float = 1.0
     train_steps: int = 300
-    learning_rate: float = 1e-3
     eval_sizes: tuple[int, ...] = (4, 64)
     record_sizes: tuple[int, ...] = (1, 4, 16, 64, 256)
 

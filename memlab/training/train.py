@@ -44,7 +44,6 @@ def settings_of(preset: Preset, seed: int, steps: int | None = None, paper: Pape
         steps=steps or min(preset.train_steps, paper.train_steps if paper else preset.train_steps),
         tasks=max(1, round(preset.tasks_per_step * paper.tasks_scale)) if paper else preset.tasks_per_step,
         group=preset.group_size,
-        learning_rate=paper.learning_rate if paper else 1e-3,
         schedule="linear",  # to 0: the last steps settle what greedy play will do
         beta=0.002,  # a little: without it entropy falls faster than the choices get right
         micro_batches=4,  # a quarter of the memory, and faster: the activations stay in the processor's cache
