@@ -1,1 +1,1 @@
-"""Measurements that the README quotes. Each is one command and prints one table."""
+"""Measurements that docs/results.md quotes. Each is one command and prints one table."""
