@@ -41,6 +41,7 @@ CALLS = ("add", "update", "delete", "noop")
 SHOWN = 5  # notes that a search shows, to either agent
 CALL_TOKENS = 14  # "update", a place, a note of two facts and the end token
 ANSWER_TOKENS = 28  # four facts and the end token
+WINDOW = 100  # words that the context of the flush rule holds
 RIGHT = 0.5  # share of the answers that the warm start's teacher gives in full
 
 
@@ -130,6 +131,27 @@ def episode(task: Dialogue, manager: Manager | None = None, reader: Policy | Non
     for turn, message in enumerate(task.messages):
         bank.turn = turn
         yield from manage(bank, message, task, manager)
+    return (yield from questioned(bank, task, reader, distil))
+
+
+def flushed(task: Dialogue, reader: Policy | None = None) -> Episode:
+    """A production agent's rule (OpenClaw): messages stay in context; when it is 80 % full, what they state is appended to the
+    notes, and the context is emptied. The questions are asked of the notes and of the messages that are still there.
+    """
+    bank, recent = Bank(), []
+    for turn, message in enumerate(task.messages):
+        bank.turn = turn
+        recent.append(message)
+        if len(" ".join(recent).split()) > 0.8 * WINDOW:
+            known = set(bank.notes.values())
+            bank.add(*(said for said in dict.fromkeys(recent) if parse(said) and said not in known))
+            recent = []
+    bank.add(*recent)
+    return (yield from questioned(bank, task, reader))
+
+
+def questioned(bank: Bank, task: Dialogue, reader: Policy | None = None, distil: bool = True):
+    """All questions of a conversation that was heard. Part of an episode; returns its outcome, with what became of the facts."""
     given = []
     for question in task.questions:
         given.append((yield from answer(bank, question, task, reader, distil)))
@@ -410,12 +432,14 @@ PAPER = Paper(
     baselines={
         "append-only": partial(episode, manager=append_only),
         "rule-crud": partial(episode, manager=crud),
+        "flush": flushed,
         "no-memory": partial(episode, manager=nothing),
         "no-distillation": partial(episode, distil=False),
     },
     learned={
         "append-only": "warmstart",
         "rule-crud": "warmstart",
+        "flush": "warmstart",
         "no-memory": "warmstart",
         "no-distillation": "no-distillation-0",
     },

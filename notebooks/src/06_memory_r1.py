@@ -92,8 +92,9 @@ for question, values, kind in zip(task.questions, task.answers, task.kinds):
     print(f"{question:32} {', '.join(values):28} ({kind})")
 
 # %% [markdown]
-# Two rules that are in every second product. **Append-only** stores every message and trusts the search. **Rule CRUD** keeps one note for each subject and
-# relation, and news replaces it: what prompted managers do with "also adopted". Their answers are given by the warm-started answer agent.
+# Three rules that are in every second product. **Append-only** stores every message and trusts the search. **Flush** leaves messages in context until it is
+# 80 % full, then appends what they state to the notes (OpenClaw). **Rule CRUD** keeps one note for each subject and relation, and news replaces it: what
+# prompted managers do with "also adopted". Their answers are given by the warm-started answer agent.
 
 # %%
 def rows_of(name, sizes=SIZES, n=dial.eval_n, world=None):
@@ -121,12 +122,12 @@ def grid(records, sizes=SIZES):
     return rows
 
 
-results = rows_of("append-only") + rows_of("rule-crud")
+results = rows_of("append-only") + rows_of("flush") + rows_of("rule-crud")
 table(grid(results), caption=f"By number of sessions, n = {dial.eval_n} conversations each; the last four columns at {SIZES[-1]} sessions")
 
 # %% [markdown]
-# Append-only forgets nothing and finds less and less: what is out of date stands beside what is not, and things said twice fill the five places. Rule CRUD
-# stays tidy, and has thrown away every first pet.
+# Append-only forgets nothing and finds less and less: what is out of date stands beside what is not, and things said twice fill the five places. *When* notes
+# are written, which is the flush's whole care, changes nothing about that. Rule CRUD stays tidy, and has thrown away every first pet.
 #
 # ## 2. The loop, with rules in both places
 #
@@ -370,7 +371,7 @@ table(grid(results), caption=f"By number of sessions, n = {dial.eval_n} conversa
 # %%
 top = SIZES[-1]
 f1 = {r["policy"]: r["f1"] for r in results if r["size"] == top}
-untrained = {name: f1[name] for name in ("append-only", "rule-crud", "no-memory", "warmstart")}
+untrained = {name: f1[name] for name in ("append-only", "flush", "rule-crud", "no-memory", "warmstart")}
 best_rule = max(untrained, key=untrained.get)
 gained = f"{f1['trained, both'] / untrained[best_rule] - 1:+.0%}"
 print(f"at {top} sessions: trained {f1['trained, both']:.2f}, best untrained {untrained[best_rule]:.2f} ({best_rule}): {gained}")

@@ -2,6 +2,7 @@
 
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
@@ -167,6 +168,19 @@ def test_rules_order_as_they_should(tokenizer):
         f1 = [mean(o.metrics["f1"] for o in each) for each in (best, crud, append, nothing)]
         assert f1[0] > 1.28 * f1[1] and f1[1] > f1[2] > f1[3] == 0.0
         assert f1[1] > mean(o.metrics["f1"] for o in chance)
+
+
+def test_the_flush_rule_notes_what_leaves_its_context(monkeypatch):
+    told = TASK.messages
+
+    def noted(window, messages=told):
+        monkeypatch.setattr(memory_r1, "WINDOW", window)
+        task = replace(TASK, sessions=(messages,))
+        return [(e.turn, e.text) for e in said(memory_r1.flushed(task), "", "")[1].events]
+
+    assert noted(1000) == [(4, message) for message in told], "all of it still in context"
+    assert noted(14) == [(2, told[0]), (2, told[2]), (4, told[3]), (4, told[4])], "12 words without the small talk, then the rest"
+    assert noted(12, (*told[:2], told[0]) * 2) == [(2, told[0])], "what is noted is not noted again"
 
 
 def test_a_frozen_reader_answers_and_only_the_manager_has_rows(tokenizer):
