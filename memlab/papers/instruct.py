@@ -11,13 +11,17 @@ from functools import partial
 
 from memlab import baselines
 from memlab.episode import Ask
-from memlab.papers import Paper, memagent
-from memlab.worlds.english import English, in_english
+from memlab.memory import sentences
+from memlab.papers import Paper, mem1, memact, memagent
+from memlab.worlds.english import English, in_english, render
+from memlab.worlds.sentences import value_of
 
 TASKS = ("english", "hotpotqa")
 BOXED = "\\boxed{{{}}}"
 ENGLISH = replace(memagent.CHAT, memory_words=24, update_tokens=48, answer_tokens=16)  # four sentences of at most six words
 HOTPOTQA = replace(memagent.CHAT, memory_words=120, update_tokens=192, answer_tokens=32)
+SEARCHED = replace(mem1.CHAT, state=80, answer=8)  # HotpotQA: three sentences a question
+PRUNED = replace(memact.CHAT, cap=900, found=450, max_tokens=288)  # HotpotQA: two paragraphs a search
 SECTION_WORDS = 500  # of a HotpotQA section: about 700 tokens. The paper's are 5,000 tokens, in a window of 8K
 HELD_OUT = 5  # every fifth HotpotQA question is for evaluation only
 
@@ -28,15 +32,41 @@ def instruct(paper: Paper, task: str = "english", records=None) -> Paper:
     records: HotpotQA records (default: those that `memlab.worlds.real.hotpotqa.load` finds).
     Raises ValueError for a paper or task that is not there, FileNotFoundError without HotpotQA.
     """
-    if paper.name != "memagent":
+    made = {"memagent": _memagent, "mem1": _mem1, "memact": _memact}
+    if paper.name not in made:
         raise ValueError(f"{paper.name} has no prompts for instruct models yet; train its tiny model: --preset cpu")
     if task not in TASKS:
         raise ValueError(f"there is no task {task!r} for instruct models; choose one of: {', '.join(TASKS)}")
+    # What was recorded is of the tiny model: here baselines and the start are the model as it is.
+    return replace(made[paper.name](paper, task, records), learned={}, ablations={})
+
+
+def evaluation_world(paper: Paper, records=None):
+    """Where the evaluation of an instruct paper draws its tasks: questions that training never sees, if the data is finite."""
+    return _hotpotqa(paper, records, held_out=True) if paper.world.name == "hotpotqa" else paper.world
+
+
+def _hotpotqa(paper: Paper, records, held_out: bool):
+    from memlab.worlds.real.hotpotqa import Composed, HotpotQA, load
+
+    records = list(load() if records is None else records)
+    asked = [r for i, r in enumerate(records) if (i % HELD_OUT == 0) == held_out]
+    if paper.name != "memagent":
+        return Composed(asked)
+    world = HotpotQA(asked, words_per_section=SECTION_WORDS, yes_no=False)
+    world.name = "hotpotqa"
+    return world
+
+
+# ---------------------------------------------------------------- MemAgent
+
+
+def _memagent(paper: Paper, task: str, records) -> Paper:
     style = ENGLISH if task == "english" else HOTPOTQA
-    english = partial(in_english, empty=(memagent.TINY.empty, style.empty), answer=BOXED)
+    english = partial(in_english, empty=(memagent.TINY.empty, style.empty), write=boxed)
     return replace(
         paper,
-        world=English() if task == "english" else _hotpotqa(records, held_out=False),
+        world=English() if task == "english" else _hotpotqa(paper, records, held_out=False),
         episode=partial(memagent.episode, style=style),
         baselines={
             "full-context": memagent.single(baselines.full_context, style),
@@ -48,6 +78,13 @@ def instruct(paper: Paper, task: str = "english", records=None) -> Paper:
         random_valid=english(memagent.random_valid) if task == "english" else random_sentences,
         oracle=english(memagent.oracle) if task == "english" else gold_sentences,
     )
+
+
+def boxed(text: str, ask: Ask) -> str:
+    """What a rule of the tiny language wrote, in English, the answer in a box."""
+    if "section" not in ask.state:
+        return BOXED.format(render(value_of(text)).rstrip(" ."))
+    return ENGLISH.empty if text == memagent.TINY.empty else render(text)
 
 
 def random_sentences(ask: Ask, rng: random.Random) -> str:
@@ -68,16 +105,107 @@ def _answer(ask: Ask) -> str:
     return BOXED.format(task.answers[0] if all(g in ask.state["memory"] for g in task.gold) else "nothing")
 
 
-def evaluation_world(paper: Paper, records=None):
-    """Where the evaluation of an instruct paper draws its tasks: questions that training never sees, if the data is finite."""
-    return _hotpotqa(records, held_out=True) if paper.world.name == "hotpotqa" else paper.world
+# ---------------------------------------------------------------- MEM1
 
 
-def _hotpotqa(records, held_out: bool):
-    from memlab.worlds.real.hotpotqa import HotpotQA, load
+def _mem1(paper: Paper, task: str, records) -> Paper:
+    style = mem1.CHAT if task == "english" else SEARCHED
+    episode = partial(mem1.episode, style=style)
+    newest = lambda words: partial(episode, context=partial(mem1.Newest, budget=words))  # noqa: E731
+    english = partial(in_english, empty=(mem1.EMPTY, style.empty), write=tagged)
+    return replace(
+        paper,
+        world=English(paper.world) if task == "english" else _hotpotqa(paper, records, held_out=False),
+        episode=episode,
+        baselines={"full-context": newest(1_000_000), "truncate": newest(2 * style.state), "no-memory": newest(0)},
+        random_valid=english(mem1.random_valid) if task == "english" else random_search,
+        oracle=english(mem1.oracle) if task == "english" else gold_search,
+    )
 
-    records = list(load() if records is None else records)
-    asked = [r for i, r in enumerate(records) if (i % HELD_OUT == 0) == held_out]
-    world = HotpotQA(asked, words_per_section=SECTION_WORDS, yes_no=False)
-    world.name = "hotpotqa"
-    return world
+
+def tagged(text: str, ask: Ask) -> str:
+    """What a rule of the tiny language wrote, in English and in tags."""
+    action = mem1.parse_action(text)
+    state = mem1.CHAT.empty if action.state == mem1.EMPTY else render(action.state)
+    argument = render(action.argument)
+    if action.name == "answer":
+        values = mem1.parse_answers(action.argument, len(ask.state["open"]))
+        argument = "; ".join(render(value).rstrip(" .") for value in values)
+    return _tags(state, action.name, argument)
+
+
+def gold_search(ask: Ask, rng: random.Random) -> str:
+    """Keep the supporting sentences in sight, search for the first that lacks by its own words, answer when none does."""
+    kept, call = _next(ask, ask.state["memory"] + "\n" + ask.state["results"])
+    return _tags(kept or SEARCHED.empty, *call)
+
+
+def random_search(ask: Ask, rng: random.Random) -> str:
+    """Half judgement: it keeps and does what `gold_search` does half of the time each; else it keeps sentences chosen at random,
+    or searches for a question.
+    """
+    kept, call = _next(ask, ask.state["memory"] + "\n" + ask.state["results"])
+    if rng.random() < 0.5:
+        seen = [s for name in ("memory", "results") for s in sentences(ask.state[name]) if s != SEARCHED.empty]
+        kept = memagent.some_of(seen, rng)
+    return _tags(kept or SEARCHED.empty, *(call if rng.random() < 0.5 else ("search", rng.choice(ask.state["open"]))))
+
+
+def _next(ask: Ask, seen: str) -> tuple[str, tuple[str, str]]:
+    """What the open questions rest on, as far as it is in `seen`; and a search for the first that lacks, or else the answers."""
+    task = ask.state["task"]
+    asked = [task.questions.index(question) for question in ask.state["open"]]
+    wanted = [sentence for i in asked for sentence in task.gold_of[i]]
+    missing = [sentence for sentence in wanted if sentence not in seen]
+    call = ("search", missing[0]) if missing else ("answer", "; ".join(task.answers[i] for i in asked))
+    return " ".join(sentence for sentence in wanted if sentence in seen), call
+
+
+def _tags(state: str, name: str, argument: str) -> str:
+    return f"<state>{state}</state><{name}>{argument}</{name}>"
+
+
+# ---------------------------------------------------------------- MemAct
+
+
+def _memact(paper: Paper, task: str, records) -> Paper:
+    style = memact.CHAT if task == "english" else PRUNED
+    english = partial(in_english, empty=(memact.EMPTY, style.empty), write=called)
+    return replace(
+        paper,
+        world=English(paper.world) if task == "english" else _hotpotqa(paper, records, held_out=False),
+        episode=partial(memact.episode, style=style),
+        baselines={name: partial(baseline, style=style) for name, baseline in paper.baselines.items()},
+        random_valid=english(memact.random_valid) if task == "english" else random_prune,
+        oracle=english(memact.oracle) if task == "english" else gold_prune,
+    )
+
+
+def called(text: str, ask: Ask) -> str:
+    """What a rule of the tiny language called, in English and in tags."""
+    call = memact.parse_call(f"prune {text}" if ask.state["must prune"] else text)
+    argument = render(call.argument)
+    if call.name == "search":
+        argument = render(memact.TINY.query(call.argument))
+    elif call.name == "answer":
+        values = mem1.parse_answers(call.argument, len(ask.state["open"]))
+        argument = "; ".join(render(value).rstrip(" .") for value in values)
+    return memact.write_tags(call._replace(argument=argument))
+
+
+def gold_prune(ask: Ask, rng: random.Random) -> str:
+    """Search for the first supporting sentence that lacks, by its own words; when that might not fit, keep those in sight."""
+    kept, call = _next(ask, ask.state["memory"])
+    due = call[0] == "search" and ask.state["may prune"] and ask.state["nearly full"] and ask.state["records"]
+    if ask.state["must prune"] or due:
+        return memact.write_tags(memact.Call("prune", kept or PRUNED.empty, tuple(ask.state["records"])))
+    return memact.write_tags(memact.Call(*call))
+
+
+def random_prune(ask: Ask, rng: random.Random) -> str:
+    """`gold_prune`, but half of the notes are sentences chosen at random, and half of the searches are for a question."""
+    call = memact.parse_tags(gold_prune(ask, rng))
+    if call.name != "answer" and rng.random() < 0.5:
+        noted = memagent.some_of(sentences(ask.state["memory"]), rng) or PRUNED.empty
+        call = call._replace(argument=noted if call.name == "prune" else rng.choice(ask.state["open"]))
+    return memact.write_tags(call)

@@ -23,12 +23,15 @@ Dropped: PPO and its critic (GRPO everywhere here), the hint of how many turns a
 
 from __future__ import annotations
 
+import math
 import random
+import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, Protocol
 
-from memlab.episode import Ask, Episode, Outcome
+from memlab.episode import Ask, Episode, Messages, Outcome
 from memlab.memory import Event, TextMemory, sentences
 from memlab.papers import Paper
 from memlab.papers.memagent import some_of
@@ -48,6 +51,21 @@ def prompt(questions: tuple[str, ...], state: str, results: str) -> str:
     return f"questions : {' '.join(questions)} state : {state} results : {results} new state :"
 
 
+def chat(questions: tuple[str, ...], state: str, results: str) -> Messages:
+    """The same for an instruct model."""
+    asked = "\n".join(f"{i}. {asked}" for i, asked in enumerate(questions, 1))
+    return [
+        {"role": "system", "content": "You answer questions by searching, with one search at a time."},
+        {
+            "role": "user",
+            "content": f"Questions:\n{asked}\n\n<state>{state}</state>\n<results>{results}</results>\n\n"
+            "Write a new state; all else will be forgotten. Keep what the questions still need. Then search, or, when nothing "
+            "is lacking, give the answers in order, separated by semicolons:\n"
+            "<state>...</state><search>words to look for</search> or <state>...</state><answer>first; second</answer>",
+        },
+    ]
+
+
 class Action(NamedTuple):
     """A completion, read: the new state, then "search", "answer" or "" (none was written), then the words that follow it."""
 
@@ -63,9 +81,41 @@ def parse_action(text: str) -> Action:
     return Action(" ".join(words[:at]), "".join(words[at : at + 1]), " ".join(words[at + 1 :]))
 
 
-def parse_answers(text: str, count: int) -> list[str]:
-    """`count` answers, separated by commas: the value of the last fact of each; "" for one that is not there."""
-    answers = [value_of(part.strip()) for part in text.split(",")]
+def parse_tags(text: str) -> Action:
+    """What an instruct model wrote, read at its first <search> or <answer>: a tag that is not closed ends with the text."""
+    action = re.search(r"<(search|answer)>(.*?)(?:</\1>|$)", text, re.DOTALL)
+    before = text[: action.start()] if action else text
+    state = re.search(r"<state>(.*?)(?:</state>|$)", before, re.DOTALL)
+    name, argument = (action[1], " ".join(action[2].split())) if action else ("", "")
+    return Action(" ".join((state[1] if state else before).split()), name, argument)
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a turn is worded for one kind of model. Budgets are for each question on the agenda, in words.
+
+    state: of at least two questions. frame, tokens_a_word: tokens around state and answers, and of one of their words.
+    """
+
+    prompt: Callable[[tuple[str, ...], str, str], str | Messages]  # questions, state, results
+    parse: Callable[[str], Action]
+    separator: str  # of answers
+    empty: str
+    state: int
+    answer: int
+    frame: int = 1
+    tokens_a_word: float = 1.0
+    query: Callable[[str], str] = str  # what is looked for, of what was called
+
+
+# A search of the tiny model is for its first word: two names in one search would leave nothing to remember.
+TINY = Style(prompt, parse_action, ",", EMPTY, state=10, answer=10, query=lambda text: " ".join(text.split()[:1]))
+CHAT = Style(chat, parse_tags, ";", "Nothing.", state=12, answer=4, frame=24, tokens_a_word=1.6)
+
+
+def parse_answers(text: str, count: int, separator: str = ",") -> list[str]:
+    """`count` answers: the value of the last fact of each; "" for one that is not there."""
+    answers = [value_of(part.strip()) for part in text.split(separator)]
     return (answers + [""] * count)[:count]
 
 
@@ -86,7 +136,7 @@ class Context(Protocol):
 
     events: Sequence[Event]
 
-    def show(self, questions: tuple[str, ...], results: str) -> tuple[str, str]:
+    def show(self, questions: tuple[str, ...], results: str) -> tuple[str | Messages, str]:
         """The next prompt, and the past in it as text for rules, a sentence or a line each."""
 
     def add(self, text: str, results: str, ended: bool) -> None:
@@ -96,17 +146,17 @@ class Context(Protocol):
 class InternalState:
     """MEM1's context: of all that happened, the policy sees what it wrote down at the turn before; at first, `leftover`."""
 
-    def __init__(self, words: int, leftover: Sequence[str] = ()):
-        self.memory = TextMemory(words, EMPTY)
+    def __init__(self, words: int, leftover: Sequence[str] = (), style: Style = TINY):
+        self.memory, self.style = TextMemory(words, style.empty), style
         if leftover:
             self.memory.turn = -1  # before the first turn
             self.memory.write(" ".join(leftover))
 
-    def show(self, questions: tuple[str, ...], results: str) -> tuple[str, str]:
-        return prompt(questions, str(self.memory), results), str(self.memory)
+    def show(self, questions: tuple[str, ...], results: str) -> tuple[str | Messages, str]:
+        return self.style.prompt(questions, str(self.memory), results), str(self.memory)
 
     def add(self, text: str, results: str, ended: bool) -> None:
-        self.memory.write(parse_action(text).state)
+        self.memory.write(self.style.parse(text).state)
 
     @property
     def events(self) -> Sequence[Event]:
@@ -117,32 +167,34 @@ def episode(
     task: Objectives,
     shown: int | None = 2,
     format_penalty: float = 0.0,
-    context: Callable[[int, Sequence[str]], Context] = InternalState,
+    context: Callable[..., Context] = InternalState,
+    style: Style = TINY,
 ) -> Episode:
     """Search and answer until every question is closed, or for `TURNS` turns a question; what is open then counts as wrong.
 
-    shown: questions on the agenda at a time, at least 1; None: all. The state holds ten words for each, and never less than 20.
+    shown: questions on the agenda at a time, at least 1; None: all. The state holds `style.state` words for each, and never less
+        than twice as many.
     format_penalty: taken off the reward, down to -1 at least, if any turn had no action (the paper's ablation, there 1).
-    context: what becomes of the past, given the words that a state may hold and what is in mind at the start; the baselines pass
-        another one.
+    context: what becomes of the past, given the words that a state may hold, what is in mind at the start, and the style; the
+        baselines pass another one.
     A turn without an action is lost, but its state is written.
     """
     shown = shown or len(task.questions)
-    words = max(20, 10 * shown)  # two facts take nine
-    max_tokens = words + 1 + 10 * shown  # the state, "answer", the facts and what ends each answer
-    past, search = context(words, task.leftover), Search(task.documents)
+    words = style.state * max(2, shown)
+    max_tokens = style.frame + math.ceil(style.tokens_a_word * (words + style.answer * shown))
+    past, search = context(words, task.leftover, style=style), Search(task.documents)
     answers: list[str] = []
-    results, well_formed = EMPTY, True
+    results, well_formed = style.empty, True
     for _ in range(TURNS * len(task.questions)):
         agenda = task.questions[len(answers) : len(answers) + shown]
         view, memory = past.show(agenda, results)
         text = yield Ask(view, max_tokens, {"task": task, "open": agenda, "memory": memory, "results": results})
-        action = parse_action(text)
-        results = EMPTY
-        if action.name == "search":  # for its first word: two names in one search would leave nothing to remember
-            results = search(" ".join(action.argument.split()[:1])) or EMPTY
+        action = style.parse(text)
+        results = style.empty
+        if action.name == "search":
+            results = search(style.query(action.argument)) or style.empty
         elif action.name == "answer":
-            answers += parse_answers(action.argument, len(agenda))
+            answers += parse_answers(action.argument, len(agenda), style.separator)
         well_formed &= action.name != ""
         past.add(text, results, ended=len(text.split()) < max_tokens)
         if len(answers) == len(task.questions):
@@ -160,11 +212,14 @@ def episode(
 
 
 class FullContext:
-    """Nothing is dropped: every context is the one before, what was written, and what came back. So it is one training row."""
+    """Nothing is dropped: every context is the one before, what was written, and what came back. So it is one training row.
+
+    Worded for the tiny model, whatever the style; `Newest` without a budget is the like for others.
+    """
 
     events = ()
 
-    def __init__(self, words: int, leftover: Sequence[str] = ()):
+    def __init__(self, words: int, leftover: Sequence[str] = (), style: Style = TINY):
         self.text, self.questions, self.seen = "", (), list(leftover)
 
     def show(self, questions: tuple[str, ...], results: str) -> tuple[str, str]:
@@ -189,20 +244,22 @@ class Newest:
 
     events = ()
 
-    def __init__(self, words: int, leftover: Sequence[str] = (), budget: int = 0):
-        self.budget, self.seen, self.results = budget, list(leftover), ""
+    def __init__(self, words: int, leftover: Sequence[str] = (), budget: int = 0, style: Style = TINY):
+        self.budget, self.seen, self.results, self.style = budget, list(leftover), "", style
 
-    def show(self, questions: tuple[str, ...], results: str) -> tuple[str, str]:
+    def show(self, questions: tuple[str, ...], results: str) -> tuple[str | Messages, str]:
         words, newest = 0, []
         for sentence in reversed(self.seen):
             words += len(sentence.split())
             if words > self.budget:
                 break
             newest.insert(0, sentence)
-        return prompt(questions, " ".join(newest) or EMPTY, results), "\n".join(newest) or EMPTY
+        empty = self.style.empty
+        return self.style.prompt(questions, " ".join(newest) or empty, results), "\n".join(newest) or empty
 
     def add(self, text: str, results: str, ended: bool) -> None:
-        self.seen += [sentence for sentence in sentences(self.results) if sentence != EMPTY]  # what is found now is not past yet
+        found = [sentence for sentence in sentences(self.results) if sentence != self.style.empty]
+        self.seen += found  # at the turn after: what is found now is not past yet
         self.results = results
 
 

@@ -20,11 +20,13 @@ Dropped: division by the group's deviation, sampling a fixed number of segments 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-from memlab.episode import Ask, Episode, Outcome, Row, Trajectory
+from memlab.episode import Ask, Episode, Messages, Outcome, Row, Trajectory
 from memlab.memory import History, sentences
 from memlab.papers import Paper
 from memlab.papers.mem1 import EMPTY, END, answer, marked, parse_answers, reply
@@ -35,9 +37,7 @@ from memlab.worlds.sentences import parse, reason
 
 CALLS = ("search", "prune", "answer")
 CAP = 84  # words of the records; two questions that take two searches each come to 110
-MAX_TOKENS = 32  # of a completion: four facts and their ids, or two answers
 TURNS = 4  # a question; without a detour it takes 2.4, and 3 with a prune after every search
-FOUND = 38  # words that a search adds at most: two documents of three facts, and what stands around them
 LIMIT_BROKEN = -0.1
 
 
@@ -60,6 +60,94 @@ def parse_call(text: str) -> Call:
     return Call(name, " ".join(words[:at]), tuple(int(w) for w in words[at + 1 :] if w.isascii() and w.isdigit()))
 
 
+def parse_tags(text: str) -> Call:
+    """What an instruct model wrote, read at its first tag: one that is not closed ends with the text."""
+    tag = re.search(r"<(search|prune|answer)([^<>]*)>(.*?)(?:</\1>|$)", text, re.DOTALL)
+    if not tag:
+        return Call("", text)
+    ids = tuple(map(int, re.findall(r"[0-9]+", tag[2]))) if tag[1] == "prune" else ()
+    return Call(tag[1], " ".join(tag[3].split()), ids)
+
+
+def write_words(call: Call) -> str:
+    """The text that `parse_call` reads as `call`."""
+    drop = f" drop {' '.join(map(str, call.ids))}" if call.name == "prune" else ""
+    return f"{call.name} {call.argument}{drop}"
+
+
+def write_tags(call: Call) -> str:
+    """The text that `parse_tags` reads as `call`."""
+    drop = f' drop="{" ".join(map(str, call.ids))}"' if call.name == "prune" else ""
+    return f"<{call.name}{drop}>{call.argument}</{call.name}>"
+
+
+@dataclass(frozen=True)
+class Style:
+    """How calls and records are worded for one kind of model, and its budgets.
+
+    called: a completion as it stands in the context, and whether it ended. forced: what a model that is made to prune wrote, as a
+    call. whole: the context of messages, and whether a prune is due. cap, found: words of the records at most, and that a search
+    adds at most. max_tokens: of a completion.
+    """
+
+    asked: Callable[[tuple[str, ...]], str]
+    called: Callable[[str, bool], str]
+    record: Callable[[int, str], str]
+    whole: Callable[[Messages, bool], str | Messages]
+    forced: Callable[[str], str]
+    parse: Callable[[str], Call]
+    write: Callable[[Call], str]
+    query: Callable[[str], str]
+    separator: str
+    empty: str
+    cap: int
+    found: int
+    max_tokens: int
+
+
+TINY = Style(
+    asked=lambda questions: f"questions : {' '.join(questions)}",
+    called=lambda text, ended: f"call : {reply(text, ended)}",
+    record=lambda item, text: f"record {item} : {text}",
+    whole=lambda messages, forced: " ".join([*(m["content"] for m in messages), "call : prune" if forced else "call :"]),
+    forced=lambda text: f"prune {text}",
+    parse=parse_call,
+    write=write_words,
+    query=lambda text: " ".join(normalise(text)[-1:]),  # the rest says what leads there
+    separator=",",
+    empty=EMPTY,
+    cap=CAP,
+    found=38,  # two documents of three facts, and what stands around them
+    max_tokens=32,  # four facts and their ids, or two answers
+)
+SYSTEM = (
+    "You answer questions with one call at a time, and nothing else:\n"
+    "<search>words to look for</search>\n"
+    '<prune drop="17 4">a note of all that is still needed</prune> deletes the records 17 and 4, and keeps the note\n'
+    "<answer>first; second</answer> when you know the answers, in order\n"
+    "Your memory is small. Prune before it is full."
+)
+CHAT = Style(
+    asked=lambda questions: "\n".join(["Questions:", *(f"{i}. {asked}" for i, asked in enumerate(questions, 1))]),
+    called=lambda text, ended: text,
+    record=lambda item, text: f"Record {item}: {text}",
+    whole=lambda messages, forced: [
+        {"role": "system", "content": SYSTEM},
+        *messages,
+        *([{"role": "user", "content": "Your memory is full. Prune it: all records will be deleted."}] if forced else []),
+    ],
+    forced=lambda text: text if text.lstrip().startswith("<prune") else f"<prune>{text}</prune>",
+    parse=parse_tags,
+    write=write_tags,
+    query=str,
+    separator=";",
+    empty="Nothing.",
+    cap=CAP,
+    found=38,
+    max_tokens=64,
+)
+
+
 class Context:
     """What the policy sees, in the order in which it came: the records, as written and answered, and the open questions.
 
@@ -69,23 +157,24 @@ class Context:
 
     AGENDA = -1  # among the ids of the records
 
-    def __init__(self, task: Objectives, limit: int | None):
-        self.history, self.limit = History(task.question), limit
-        self.parts: dict[int, str] = {}  # record id, or AGENDA -> what stands in the context
-        self.head = ""  # what can leave no more
+    def __init__(self, task: Objectives, limit: int | None, style: Style = TINY):
+        self.history, self.limit, self.style = History(task.question), limit, style
+        self.parts: dict[int, Messages] = {}  # record id, or AGENDA -> what stands in the context
+        self.head: Messages = []  # what can leave no more
 
-    def open(self, questions: tuple[str, ...], written: str) -> None:
-        """Put `questions` at the end, where they are asked; those that `written` answered leave."""
+    def open(self, questions: tuple[str, ...], called: str) -> None:
+        """Put `questions` at the end, where they are asked; those that the call answered leave."""
         if self.limit is None and self.AGENDA in self.parts:
-            self.head = f"{self} {written}"
+            self.head = [*self.messages, {"role": "assistant", "content": called}]
             self.parts.clear()
         self.parts.pop(self.AGENDA, None)
-        self.parts[self.AGENDA] = f"questions : {' '.join(questions)}"
+        self.parts[self.AGENDA] = [{"role": "user", "content": self.style.asked(questions)}]
 
-    def add(self, turn: int, text: str, written: str, observation: str) -> None:
-        """A record: `text` in the event log; what was written and what came back in the context."""
+    def add(self, turn: int, text: str, called: str, observation: str) -> None:
+        """A record: `text` in the event log; the call and what came back in the context."""
         item = self.history.add(turn, text)
-        self.parts[item] = f"call : {written} record {item} : {observation}"
+        came = self.style.record(item, observation)
+        self.parts[item] = [{"role": "assistant", "content": called}, {"role": "user", "content": came}]
 
     def delete(self, turn: int, ids: Iterable[int]) -> None:
         for item in self.history.delete(turn, ids):
@@ -95,30 +184,33 @@ class Context:
         """One record of earlier work, as every agenda but the first finds one: a note, or a single fact that a search found."""
         text = " ".join(facts)
         if len(facts) == 1:
-            self.add(-1, text, reply(f"search {text.split()[0]}", True), text)
+            call, came = Call("search", text.split()[0]), text
         else:
             gone = self.history.delete(-1, [self.history.add(-1, fact) for fact in facts[:2]])
-            self.add(-1, text, reply(f"prune {text} drop {' '.join(map(str, gone))}", True), "done")
+            call, came = Call("prune", text, tuple(gone)), "done"
+        self.add(-1, text, self.style.called(self.style.write(call), True), came)
+
+    @property
+    def messages(self) -> Messages:
+        return [*self.head, *(message for part in self.parts.values() for message in part)]
 
     @property
     def words(self) -> int:
-        return sum(len(text.split()) for item, text in self.parts.items() if item != self.AGENDA)
+        records = (part for item, part in self.parts.items() if item != self.AGENDA)
+        return sum(len(message["content"].split()) for part in records for message in part)
 
     @property
     def nearly_full(self) -> bool:
         """Whether one more search could break the limit."""
-        return self.limit is not None and self.words + FOUND > self.limit
-
-    def __str__(self) -> str:
-        return " ".join([self.head, *self.parts.values(), "call :"]).strip()
+        return self.limit is not None and self.words + self.style.found > self.limit
 
 
 # Who decides what leaves the context: the policy, or a rule in its place.
 OWN_CHOICE, NOTHING_LEAVES, OLDEST_LEAVE, WHEN_FULL = "own choice", "nothing leaves", "oldest leave", "when full"
 
 
-def episode(task: Objectives, editing: str | int = OWN_CHOICE, shown: int = 2, cap: int = CAP) -> Episode:
-    """Call after call until every question is answered or a limit is broken: `cap` words of records, `TURNS` turns a question.
+def episode(task: Objectives, editing: str | int = OWN_CHOICE, shown: int = 2, style: Style = TINY) -> Episode:
+    """Call after call until every question is answered or a limit is broken: `style.cap` words, `TURNS` turns a question.
 
     The agenda shows `shown` questions at a time, and the odd ones first: at 3 questions one, then two. So training on three
     meets a full agenda with a history before it, as all but the first of a long task are.
@@ -127,7 +219,7 @@ def episode(task: Objectives, editing: str | int = OWN_CHOICE, shown: int = 2, c
         window. WHEN_FULL, or a number of searches: then, and only then, the policy is made to prune; it chooses the note, and all
         other records go.
     """
-    context, search = Context(task, None if editing == NOTHING_LEAVES else cap), Search(task.documents)
+    context, search = Context(task, None if editing == NOTHING_LEAVES else style.cap, style), Search(task.documents)
     answers: list[str] = []
     agenda = task.questions[: len(task.questions) % shown or shown]
     if task.leftover:
@@ -135,9 +227,9 @@ def episode(task: Objectives, editing: str | int = OWN_CHOICE, shown: int = 2, c
     context.open(agenda, "")
     searches = prunes = 0
     for turn in range(TURNS * len(task.questions)):
-        while editing == OLDEST_LEAVE and context.words > cap:
+        while editing == OLDEST_LEAVE and context.words > style.cap:
             context.delete(turn - 1, [next(iter(context.history.records))])
-        if context.limit is not None and context.words > cap:
+        if context.limit is not None and context.words > style.cap:
             break
         due = context.nearly_full if editing == WHEN_FULL else isinstance(editing, int) and searches >= editing
         forced = due and searches > 0
@@ -150,23 +242,23 @@ def episode(task: Objectives, editing: str | int = OWN_CHOICE, shown: int = 2, c
             "must prune": forced,
             "nearly full": context.nearly_full,
         }
-        text = yield Ask(f"{context} prune" if forced else str(context), MAX_TOKENS, state)
-        whole = f"prune {text}" if forced else text
-        written, call = reply(whole, ended=len(text.split()) < MAX_TOKENS), parse_call(whole)
+        text = yield Ask(style.whole(context.messages, forced), style.max_tokens, state)
+        whole = style.forced(text) if forced else text
+        called, call = style.called(whole, len(text.split()) < style.max_tokens), style.parse(whole)
         if call.name == "search" and len(context.history.records) < History.IDS:
-            found = search(" ".join(normalise(call.argument)[-1:])) or EMPTY
-            context.add(turn, found, written, found)
+            found = search(style.query(call.argument)) or style.empty
+            context.add(turn, found, called, found)
             searches += 1
         elif call.name == "prune" and (forced or editing == OWN_CHOICE):
             context.delete(turn, list(context.history.records) if forced else call.ids)
-            context.add(turn, call.argument or EMPTY, written, "done")
+            context.add(turn, call.argument or style.empty, called, "done")
             searches, prunes = 0, prunes + 1
         elif call.name == "answer":
-            answers += parse_answers(call.argument, len(agenda))
+            answers += parse_answers(call.argument, len(agenda), style.separator)
             agenda = task.questions[len(answers) : len(answers) + shown]
             if not agenda:
                 break
-            context.open(agenda, written)
+            context.open(agenda, called)
         else:
             break
     complete = len(answers) == len(task.questions)

@@ -19,17 +19,36 @@ from memlab.papers.instruct import instruct
 from memlab.training.estimate import SHAPES, Estimate, estimate, shape_of, work_of
 from memlab.training.grpo import GRPOSettings
 
-# Every number below is the paper's own (arXiv 2507.02259 and its training scripts), except what the comment says.
+# Every number below is the paper's own (and its training scripts'), except what the comment says.
+LEARNING_RATE = 2e-5  # theirs is 1e-6 for all weights; adapters take 10 to 50 times that
 RECIPES = {
-    "memagent": dict(
+    "memagent": dict(  # arXiv 2507.02259
         group=16,
-        learning_rate=2e-5,  # theirs is 1e-6 for all weights; adapters take 10 to 50 times that
+        learning_rate=LEARNING_RATE,
         warmup_steps=20,
         epsilon=0.2,
         beta=0.001,
         scale="none",
         temperature=1.0,
-    )
+    ),
+    "memact": dict(  # arXiv 2510.12635
+        group=8,
+        learning_rate=LEARNING_RATE,
+        warmup_steps=0,
+        epsilon=0.2,
+        beta=0.0,
+        scale="group",
+        temperature=1.0,
+    ),
+    "mem1": dict(  # arXiv 2506.15841
+        group=16,  # theirs is PPO, with a critic in place of a group
+        learning_rate=LEARNING_RATE,
+        warmup_steps=50,
+        epsilon=0.2,
+        beta=0.001,
+        scale="none",
+        temperature=1.0,
+    ),
 }
 SMALL_LEARNING_RATE = 1e-4  # below a billion parameters: adapters of a small model move too little at 2e-5 in 200 steps
 LORA_RANK = 16
@@ -159,7 +178,8 @@ def warm_start(plan: Plan, loaded, directory: Path) -> None:
         return load_adapter(loaded.model, directory)
     paper = instruct(papers.get(plan.paper.name), "english")
     with tempfile.TemporaryDirectory() as work:
-        finetune(paper, paper.random_valid, loaded.model, loaded.tokenizer, work, seed=plan.settings.seed, **WARM_START)
+        told = WARM_START | {name: paper.warmstart[name] for name in ("sizes", "right") if name in paper.warmstart}
+        finetune(paper, paper.random_valid, loaded.model, loaded.tokenizer, work, seed=plan.settings.seed, **told)
     directory.parent.mkdir(parents=True, exist_ok=True)
     save_policy(loaded.model, loaded.tokenizer, directory)
 

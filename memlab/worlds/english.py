@@ -1,23 +1,24 @@
-"""The document world in natural English, for instruct models: the same facts, questions and answers, with capitals and commas in
-their places.
+"""A world of the tiny language in natural English, for instruct models: the same facts, questions and answers, with capitals and
+full stops in their places.
 
     tiny      mira adopted rex .      where does the pet of mira live ?
     English   Mira adopted Rex.       Where does the pet of Mira live?
 
-Nothing is drawn anew: a task is `Documents`' task, rendered. So a rule for the tiny language is one for English (`in_english`).
+Nothing is drawn anew: a task is the other world's, rendered. So a rule for the tiny language is one for English (`in_english`).
 """
 
 from __future__ import annotations
 
 import random
 import re
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any
 
 from memlab.episode import Ask
 from memlab.policies.scripted import Rule
-from memlab.worlds import Task
 from memlab.worlds.documents import Documents
-from memlab.worlds.sentences import CITIES, PEOPLE, PETS, value_of
+from memlab.worlds.sentences import CITIES, PEOPLE, PETS
 
 _NAMES = re.compile(rf"\b({'|'.join((*PEOPLE, *PETS, *CITIES))})\b")
 _START = re.compile(r"(^|[.?]\s+)([a-z])")
@@ -36,42 +37,41 @@ def plain(text: str) -> str:
 
 @dataclass(frozen=True)
 class English:
-    """`Documents`, rendered in English. Same `rng`, same size: the same task as there."""
+    """`world`, rendered in English. Same `rng`, same size: the same task as there."""
 
-    documents: Documents = field(default_factory=Documents)
-    name = "documents-english"
+    world: Any = field(default_factory=Documents)
 
-    def make(self, rng: random.Random, size: int) -> Task:
-        return _map(self.documents.make(rng, size), render)
+    @property
+    def name(self) -> str:
+        return f"{self.world.name}-english"
+
+    def make(self, rng: random.Random, size: int) -> Any:
+        return translated(self.world.make(rng, size), render)
 
 
-def in_english(rule: Rule, empty: tuple[str, str], answer: str = "{}") -> Rule:
-    """A rule for the tiny language as one for English: it reads the Ask translated, and what it writes is rendered.
+def in_english(rule: Rule, empty: tuple[str, str], write: Callable[[str, Ask], str]) -> Rule:
+    """A rule for the tiny language as one for English: it reads the Ask translated.
 
-    empty: the empty memory's text in the tiny language and in English. answer: form of the final answer, e.g. "\\boxed{{{}}}".
+    empty: how an empty memory is worded in the tiny language and in English. write: what the rule wrote, as it is to be written.
     """
     tiny_empty, english_empty = empty
 
     def english_rule(ask: Ask, rng: random.Random) -> str:
-        memory = ask.state["memory"]
-        state = {
-            "task": _map(ask.state["task"], plain),
-            "memory": tiny_empty if memory == english_empty else plain(memory),
-        }
-        if "section" not in ask.state:
-            return answer.format(render(value_of(rule(replace(ask, state=state), rng))).rstrip(" ."))
-        wrote = rule(replace(ask, state=state | {"section": plain(ask.state["section"])}), rng)
-        return english_empty if wrote == tiny_empty else render(wrote)
+        told = {name: tiny_empty if value == english_empty else translated(value, plain) for name, value in ask.state.items()}
+        return write(rule(replace(ask, state=told), rng), ask)
 
     english_rule.__name__ = rule.__name__
     return english_rule
 
 
-def _map(task: Task, text) -> Task:
-    return replace(
-        task,
-        question=text(task.question),
-        answers=tuple(map(text, task.answers)),
-        sections=tuple(map(text, task.sections)),
-        gold=tuple(map(text, task.gold)),
-    )
+def translated(value: Any, text: Callable[[str], str]) -> Any:
+    """`value` with `text` of every string in it: of tuples, of a dict's values, of a task's fields."""
+    if isinstance(value, str):
+        return text(value)
+    if isinstance(value, dict):
+        return {key: translated(part, text) for key, part in value.items()}
+    if isinstance(value, tuple):
+        return tuple(translated(part, text) for part in value)
+    if not is_dataclass(value):
+        return value
+    return replace(value, **{each.name: translated(getattr(value, each.name), text) for each in fields(value)})

@@ -30,15 +30,20 @@ class Objectives:
 
     questions, answers: (N,) each question has one right answer.
     documents: what can be searched, each a few facts.
-    gold: all sentences that the answers rest on, verbatim, in the order of the questions, first hop first.
+    gold_of: (N,) for each question the sentences that its answer rests on, verbatim, first hop first.
     leftover: true sentences of no use here, which the agent still has in mind from earlier work.
     """
 
     questions: tuple[str, ...]
     answers: tuple[str, ...]
     documents: tuple[str, ...]
-    gold: tuple[str, ...] = ()
+    gold_of: tuple[tuple[str, ...], ...] = ()
     leftover: tuple[str, ...] = ()
+
+    @property
+    def gold(self) -> tuple[str, ...]:
+        """All sentences that an answer rests on, in the order of the questions."""
+        return tuple(sentence for gold in self.gold_of for sentence in gold)
 
     @property
     def question(self) -> str:
@@ -96,7 +101,7 @@ class Lookup:
             questions=tuple(questions),
             answers=tuple(facts[-1].value for facts in gold),
             documents=tuple(" ".join(directory[i : i + self.facts]) for i in range(0, len(directory), self.facts)),
-            gold=tuple(str(fact) for facts in gold for fact in facts),
+            gold_of=tuple(tuple(map(str, facts)) for facts in gold),
             leftover=tuple(leftover),
         )
 

@@ -36,8 +36,9 @@ from memlab import lab
 session = lab.start("04", PRESET, SEED)
 
 import json
+import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
@@ -45,7 +46,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from memlab import contenders, evaluation, papers
 from memlab.checks import mem1 as checks
 from memlab.episode import Ask, Episode, Outcome
-from memlab.papers.mem1 import EMPTY, TURNS, Context, InternalState, marked, parse_action, parse_answers
+from memlab.papers.mem1 import EMPTY, TINY, TURNS, Context, InternalState, Style, marked, parse_action, parse_answers
 from memlab.policies import pretrained
 from memlab.policies.model import ModelPolicy
 from memlab.policies.scripted import ScriptedPolicy
@@ -465,12 +466,38 @@ print(table([{"step": a["step"], "reward with penalty": a["reward"], "without": 
 # **No state at all.** `no-memory` is the same loop with the state thrown away at every turn. It can still answer what one search shows, and nothing
 # that takes two. If a memory agent is not better than this line, its memory does nothing, however sensible its notes look.
 #
-# ## 9. Turn the dial
+# ## 9. The same code, a real model, real questions
+#
+# HotpotQA questions, two at a time, over their own paragraphs: eight of ten mislead. The same `episode` with another `Style`, tags instead of labels. The
+# oracle shows what it takes; SmolLM2-135M-Instruct, untrained, what is to be learned, and that takes a GPU.
+
+# %%
+from memlab.papers.instruct import evaluation_world, instruct
+
+if PRESET == "smoke":
+    print("skipped at the smoke preset: loading the model alone takes longer than the preset's minute")
+elif "real model" in session.skipped or "real data" in session.skipped:
+    print("\n".join(f"skipped, {what}: {why}" for what, why in session.skipped.items() if what.startswith("real")))
+else:
+    real = instruct(paper, "hotpotqa")
+    asked, (smol, words) = evaluation_world(real), pretrained.load("smollm2")
+    oracle, untrained = ScriptedPolicy(real.oracle, words), ModelPolicy(smol, words, temperature=0, batch_tokens=2048)
+    rows = []
+    for name, policy, play_one, n in (("MEM1, oracle", oracle, real.episode, 20), ("full context, oracle", oracle, real.baselines["full-context"], 20),
+                                      ("MEM1, SmolLM2 untrained", untrained, real.episode, 1)):
+        [r] = evaluation.evaluate(real, policy, [2], n, SEED, play_one, asked)
+        rows.append({"policy": name, "tasks": n, "right of 2": r["right"], "largest context (tokens)": r["peak_context_tokens"], "tokens a task": r["total_tokens"]})
+    print("data:", "/".join(asked.source.split("/")[-2:]))
+    print(table(rows, caption="Two HotpotQA questions at once, over their own twenty paragraphs"))
+
+# %% [markdown]
+# ## 10. Turn the dial
 #
 # `memlab train mem1 --seed 1` is this training from the command line, `--resume` goes on with a run that was killed, and
-# `memlab eval mem1 --policy PATH --sizes 2,8,16` asks it about anything.
+# `memlab eval mem1 --policy PATH --sizes 2,8,16` asks it about anything. `memlab train mem1 --preset gpu --model smollm2 --task hotpotqa --dry-run` says what a
+# real model would take on one GPU.
 #
-# ## 10. The paper and this run
+# ## 11. The paper and this run
 #
 # The paper's numbers are right answers out of N (exact match), 7B model, table 1 and the RL-or-SFT ablation.
 

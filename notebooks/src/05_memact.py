@@ -43,9 +43,9 @@ import torch
 
 from memlab import contenders, evaluation, papers
 from memlab.checks import memact as checks
-from memlab.episode import Ask, Episode, Outcome, Row
-from memlab.papers.mem1 import EMPTY, END, marked, parse_answers, reply
-from memlab.papers.memact import CAP, FOUND, LIMIT_BROKEN, MAX_TOKENS, NOTHING_LEAVES, OLDEST_LEAVE, OWN_CHOICE, TURNS, WHEN_FULL, Context, parse_call
+from memlab.episode import Ask, Episode, Messages, Outcome, Row
+from memlab.papers.mem1 import END, marked, parse_answers
+from memlab.papers.memact import CAP, LIMIT_BROKEN, NOTHING_LEAVES, OLDEST_LEAVE, OWN_CHOICE, TINY, TURNS, WHEN_FULL, Call, Context, Style
 from memlab.memory import History
 from memlab.policies import pretrained
 from memlab.policies.model import ModelPolicy
@@ -56,7 +56,6 @@ from memlab.training.train import read_log, settings_of, train
 from memlab.views.figures import accuracy_vs_size, show, spoken, tokens_vs_size, training_curve
 from memlab.views.tables import table
 from memlab.worlds.lookup import Objectives, Search
-from memlab.worlds.scoring import normalise
 
 dial = session.preset
 paper = papers.get("memact")
@@ -424,11 +423,37 @@ print(table([{"step": step} | {name: its[step - 1]["reward"] for name, its in lo
 # **No warm start, no tool.** Before the warm start the model has never seen the word `prune` used. Its rollouts never edit, tasks of two questions and more break
 # the limit, and what is never sampled is never reinforced.
 #
-# ## 9. Turn the dial
+# ## 9. The same code, a real model, real questions
+#
+# HotpotQA questions, two at a time, over their own paragraphs: eight of ten mislead. The same `episode` with another `Style`: tags instead of labels, and a
+# record is a pair of chat messages. The oracle shows what it takes; SmolLM2-135M-Instruct, untrained, makes no call that can be read, so it gets -0.1 at once.
+
+# %%
+from memlab.papers.instruct import evaluation_world, instruct
+
+if PRESET == "smoke":
+    print("skipped at the smoke preset: loading the model alone takes longer than the preset's minute")
+elif "real model" in session.skipped or "real data" in session.skipped:
+    print("\n".join(f"skipped, {what}: {why}" for what, why in session.skipped.items() if what.startswith("real")))
+else:
+    real = instruct(paper, "hotpotqa")
+    asked, (smol, words) = evaluation_world(real), pretrained.load("smollm2")
+    oracle, untrained = ScriptedPolicy(real.oracle, words), ModelPolicy(smol, words, temperature=0, batch_tokens=2048)
+    rows = []
+    for name, policy, play_one, n in (("MemAct, oracle", oracle, real.episode, 20), ("full context, oracle", oracle, real.baselines["full-context"], 20),
+                                      ("MemAct, SmolLM2 untrained", untrained, real.episode, 4)):
+        [r] = evaluation.evaluate(real, policy, [2], n, SEED, play_one, asked)
+        rows.append({"policy": name, "tasks": n, "right of 2": r["right"], "largest context (tokens)": r["peak_context_tokens"], "tokens a task": r["total_tokens"]})
+    print("data:", "/".join(asked.source.split("/")[-2:]))
+    print(table(rows, caption="Two HotpotQA questions at once, over their own twenty paragraphs"))
+
+# %% [markdown]
+# ## 10. Turn the dial
 #
 # `memlab train memact --seed 1` is this training from the command line, and `memlab eval memact --policy PATH --sizes 2,4,8` asks it about anything.
+# `memlab train memact --preset gpu --model smollm2 --task hotpotqa --dry-run` says what a real model would take on one GPU.
 #
-# ## 10. The paper and this run
+# ## 11. The paper and this run
 #
 # The paper's numbers are version 3's: accuracies averaged over 2 to 8 questions, 14B, tokens against Qwen3-235B with full context.
 

@@ -30,7 +30,7 @@ TASK = Objectives(
     questions=("who did mira adopt ?", "where does the pet of tom live ?", "where does luna live ?"),
     answers=("rex", "oslo", "rome"),
     documents=("mira adopted rex .", "tom adopted max .", "max lives in oslo . luna lives in rome ."),
-    gold=("mira adopted rex .", "tom adopted max .", "max lives in oslo .", "luna lives in rome ."),
+    gold_of=(("mira adopted rex .",), ("tom adopted max .", "max lives in oslo ."), ("luna lives in rome .",)),
 )
 
 

@@ -34,7 +34,12 @@ TASK = Objectives(
     questions=("who did mira adopt ?", "where does the pet of tom live ?", "where does luna live ?", "who did ruth adopt ?"),
     answers=("rex", "oslo", "rome", "coco"),
     documents=("mira adopted rex .", "tom adopted max .", "max lives in oslo . luna lives in rome .", "ruth adopted coco ."),
-    gold=("mira adopted rex .", "tom adopted max .", "max lives in oslo .", "luna lives in rome .", "ruth adopted coco ."),
+    gold_of=(
+        ("mira adopted rex .",),
+        ("tom adopted max .", "max lives in oslo ."),
+        ("luna lives in rome .",),
+        ("ruth adopted coco .",),
+    ),
 )
 IDS = list(History(TASK.question)._free)  # the ids of its records, in the order in which they are given out
 

@@ -229,7 +229,7 @@ class Composed:
             questions=tuple(r.question for r in asked),
             answers=tuple(r.answer for r in asked),
             documents=tuple(_text(p, range(len(p.sentences))) for p in rng.sample(paragraphs, len(paragraphs))),
-            gold=tuple(by_title[title].sentences[i] for r in asked for title, i in r.supporting),
+            gold_of=tuple(tuple(by_title[title].sentences[i] for title, i in r.supporting) for r in asked),
         )
 
 
