@@ -17,6 +17,9 @@ from memlab.papers import mem1, memact
 from memlab.papers.instruct import PRUNED, evaluation_world, instruct
 from memlab.papers.mem1 import Action
 from memlab.papers.memact import Call
+from memlab.policies import pretrained
+from memlab.policies.scripted import ScriptedPolicy
+from memlab.rollout import play
 from memlab.training import gpu
 from memlab.worlds.english import English, plain, translated
 from memlab.worlds.real.hotpotqa import parse
@@ -188,3 +191,20 @@ def test_papers_without_prompts_say_what_to_do():
     for name in ("memory_r1", "agemem"):
         with pytest.raises(ValueError, match=f"{name} has no prompts for instruct models yet.*--preset cpu"):
             instruct(papers.get(name))
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", BOTH)
+def test_rows_of_a_chat(name):
+    """MemAct's context is one row until it is edited, MEM1's is new at every turn; every written token has loss once."""
+    try:
+        tokenizer = pretrained.load("smollm2")[1]
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    paper = made(name, "english")
+    tasks = [paper.world.make(random.Random(seed), size) for seed, size in enumerate((1, 2, 4, 8))]
+    for t in play([paper.episode(task) for task in tasks], ScriptedPolicy(paper.oracle, tokenizer), tasks):
+        assert t.reward == 1.0
+        assert sum(sum(row.mask) for row in t.rows) == sum(turn.completion_tokens for turn in t.turns)
+        calls = [memact.parse_tags(turn.text).name for turn in t.turns[:-1]]
+        assert len(t.rows) == (len(t.turns) if name == "mem1" else 1 + sum(call in ("prune", "answer") for call in calls))
