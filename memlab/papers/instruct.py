@@ -21,7 +21,7 @@ BOXED = "\\boxed{{{}}}"
 ENGLISH = replace(memagent.CHAT, memory_words=24, update_tokens=48, answer_tokens=16)  # four sentences of at most six words
 HOTPOTQA = replace(memagent.CHAT, memory_words=120, update_tokens=192, answer_tokens=32)
 SEARCHED = replace(mem1.CHAT, state=80, answer=8)  # HotpotQA: three sentences a question
-PRUNED = replace(memact.CHAT, cap=900, found=450, max_tokens=288)  # HotpotQA: two paragraphs a search
+PRUNED = replace(memact.CHAT, cap=700, found=340, max_tokens=288)  # HotpotQA: two paragraphs a search, 315 words at most
 SECTION_WORDS = 500  # of a HotpotQA section: about 700 tokens. The paper's are 5,000 tokens, in a window of 8K
 HELD_OUT = 5  # every fifth HotpotQA question is for evaluation only
 

@@ -468,7 +468,7 @@ print(table([{"step": a["step"], "reward with penalty": a["reward"], "without": 
 #
 # ## 9. The same code, a real model, real questions
 #
-# HotpotQA questions, two at a time, over their own paragraphs: eight of ten mislead. The same `episode` with another `Style`, tags instead of labels. The
+# HotpotQA questions, four at a time, over their own paragraphs: eight of ten mislead. The same `episode` with another `Style`, tags instead of labels. The
 # oracle shows what it takes; SmolLM2-135M-Instruct, untrained, what is to be learned, and that takes a GPU.
 
 # %%
@@ -483,12 +483,13 @@ else:
     asked, (smol, words) = evaluation_world(real), pretrained.load("smollm2")
     oracle, untrained = ScriptedPolicy(real.oracle, words), ModelPolicy(smol, words, temperature=0, batch_tokens=2048)
     rows = []
-    for name, policy, play_one, n in (("MEM1, oracle", oracle, real.episode, 20), ("full context, oracle", oracle, real.baselines["full-context"], 20),
-                                      ("MEM1, SmolLM2 untrained", untrained, real.episode, 1)):
-        [r] = evaluation.evaluate(real, policy, [2], n, SEED, play_one, asked)
-        rows.append({"policy": name, "tasks": n, "right of 2": r["right"], "largest context (tokens)": r["peak_context_tokens"], "tokens a task": r["total_tokens"]})
+    for name, policy, play_one, size, n in (("MEM1, oracle", oracle, real.episode, 4, 20), ("full context, oracle", oracle, real.baselines["full-context"], 4, 20),
+                                            ("MEM1, SmolLM2 untrained", untrained, real.episode, 1, 2)):
+        [r] = evaluation.evaluate(real, policy, [size], n, SEED, play_one, asked)
+        rows.append({"policy": name, "questions": size, "tasks": n, "right": r["right"], "largest context (tokens)": r["peak_context_tokens"],
+                     "tokens a task": r["total_tokens"]})
     print("data:", "/".join(asked.source.split("/")[-2:]))
-    print(table(rows, caption="Two HotpotQA questions at once, over their own twenty paragraphs"))
+    print(table(rows, caption="HotpotQA questions at once, over their own paragraphs, ten each"))
 
 # %% [markdown]
 # ## 10. Turn the dial

@@ -425,7 +425,7 @@ print(table([{"step": step} | {name: its[step - 1]["reward"] for name, its in lo
 #
 # ## 9. The same code, a real model, real questions
 #
-# HotpotQA questions, two at a time, over their own paragraphs: eight of ten mislead. The same `episode` with another `Style`: tags instead of labels, and a
+# HotpotQA questions, four at a time, over their own paragraphs: eight of ten mislead. The same `episode` with another `Style`: tags instead of labels, and a
 # record is a pair of chat messages. The oracle shows what it takes; SmolLM2-135M-Instruct, untrained, makes no call that can be read, so it gets -0.1 at once.
 
 # %%
@@ -440,12 +440,13 @@ else:
     asked, (smol, words) = evaluation_world(real), pretrained.load("smollm2")
     oracle, untrained = ScriptedPolicy(real.oracle, words), ModelPolicy(smol, words, temperature=0, batch_tokens=2048)
     rows = []
-    for name, policy, play_one, n in (("MemAct, oracle", oracle, real.episode, 20), ("full context, oracle", oracle, real.baselines["full-context"], 20),
-                                      ("MemAct, SmolLM2 untrained", untrained, real.episode, 4)):
-        [r] = evaluation.evaluate(real, policy, [2], n, SEED, play_one, asked)
-        rows.append({"policy": name, "tasks": n, "right of 2": r["right"], "largest context (tokens)": r["peak_context_tokens"], "tokens a task": r["total_tokens"]})
+    for name, policy, play_one, size, n in (("MemAct, oracle", oracle, real.episode, 4, 20), ("full context, oracle", oracle, real.baselines["full-context"], 4, 20),
+                                            ("MemAct, SmolLM2 untrained", untrained, real.episode, 1, 2)):
+        [r] = evaluation.evaluate(real, policy, [size], n, SEED, play_one, asked)
+        rows.append({"policy": name, "questions": size, "tasks": n, "right": r["right"], "largest context (tokens)": r["peak_context_tokens"],
+                     "tokens a task": r["total_tokens"]})
     print("data:", "/".join(asked.source.split("/")[-2:]))
-    print(table(rows, caption="Two HotpotQA questions at once, over their own twenty paragraphs"))
+    print(table(rows, caption="HotpotQA questions at once, over their own paragraphs, ten each"))
 
 # %% [markdown]
 # ## 10. Turn the dial
