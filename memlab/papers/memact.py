@@ -65,7 +65,7 @@ def parse_tags(text: str) -> Call:
     tag = re.search(r"<(search|prune|answer)([^<>]*)>(.*?)(?:</\1>|$)", text, re.DOTALL)
     if not tag:
         return Call("", text)
-    ids = tuple(map(int, re.findall(r"[0-9]+", tag[2]))) if tag[1] == "prune" else ()
+    ids = tuple(map(int, re.findall(r"[0-9]{1,9}", tag[2]))) if tag[1] == "prune" else ()
     return Call(tag[1], " ".join(tag[3].split()), ids)
 
 
