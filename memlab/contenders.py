@@ -16,7 +16,6 @@ from memlab.policies import pretrained
 from memlab.policies.base import Policy
 from memlab.policies.model import ModelPolicy
 from memlab.policies.scripted import ScriptedPolicy
-from memlab.training.train import read_log
 
 RUNS = ROOT / "data" / "runs"
 RULES = ("random", "oracle")
@@ -86,6 +85,8 @@ def recorded_band(paper: Paper) -> tuple[list[int], list[float], list[float]]:
 
     Only of runs that were finished, and as long as the shortest of them.
     """
+    from memlab.training.train import read_log  # with the trainer, which an evaluation does not need
+
     logs = [read_log(policy.parent / "log.jsonl") for policy in sorted((RUNS / paper.name).glob("trained-*/policy"))]
     rewards = list(zip(*([record["reward"] for record in log] for log in logs), strict=False))
     return list(range(1, len(rewards) + 1)), list(map(min, rewards)), list(map(max, rewards))

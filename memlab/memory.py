@@ -11,7 +11,7 @@ import json
 import os
 import random
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -91,6 +91,15 @@ class TextMemory:
             self.events.append(Event(self.turn, op, item, sentence, previous))
         self.events += [Event(self.turn, "delete", i, was) for i, was in old.items()]
         self.items, self.turn = items, self.turn + 1
+
+
+def replay(memory: dict[int, str], events: Iterable[Event]) -> None:
+    """Bring `memory`, item id -> text, up to what it was after `events`. An item that they do not mention is kept."""
+    for event in events:
+        if event.op == "delete":
+            memory.pop(event.item, None)
+        else:
+            memory[event.item] = event.text
 
 
 def contents(events, turn: int) -> list[str]:
@@ -223,14 +232,10 @@ class Bank:
         for item in before - self.notes.keys():
             self.ranker.drop(item)
 
-    def _apply(self, events: Iterable[Event]) -> None:
-        for event in events:
-            if event.op == "delete":
-                del self.notes[event.item]
-            else:
-                self.notes[event.item] = event.text
-            self.events.append(event)
-            self._next = max(self._next, event.item + 1)
+    def _apply(self, events: Sequence[Event]) -> None:
+        replay(self.notes, events)
+        self.events += events
+        self._next = max([self._next, *(event.item + 1 for event in events)])
 
     def _open(self, path: Path) -> None:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0))

@@ -66,3 +66,14 @@ def said(run, *texts):
         except StopIteration as end:
             return asks, end.value
     return asks, None
+
+
+def drive(episode, rule, seed=0):
+    """Play `episode` by `rule`, without a tokenizer. Returns the Outcome, every Ask, and what was written to each."""
+    rng, asks, wrote = random.Random(seed), [next(episode)], []
+    while True:
+        wrote.append(rule(asks[-1], rng))
+        try:
+            asks.append(episode.send(wrote[-1]))
+        except StopIteration as end:
+            return end.value, asks, wrote

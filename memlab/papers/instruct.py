@@ -37,8 +37,9 @@ def instruct(paper: Paper, task: str = "english", records=None) -> Paper:
         raise ValueError(f"{paper.name} has no prompts for instruct models yet; train its tiny model: --preset cpu")
     if task not in TASKS:
         raise ValueError(f"there is no task {task!r} for instruct models; choose one of: {', '.join(TASKS)}")
+    world = English(paper.world) if task == "english" else _hotpotqa(paper, records, held_out=False)
     # What was recorded is of the tiny model: here baselines and the start are the model as it is.
-    return replace(made[paper.name](paper, task, records), learned={}, ablations={})
+    return made[paper.name](replace(paper, world=world, learned={}, ablations={}), task)
 
 
 def evaluation_world(paper: Paper, records=None):
@@ -61,12 +62,11 @@ def _hotpotqa(paper: Paper, records, held_out: bool):
 # ---------------------------------------------------------------- MemAgent
 
 
-def _memagent(paper: Paper, task: str, records) -> Paper:
+def _memagent(paper: Paper, task: str) -> Paper:
     style = ENGLISH if task == "english" else HOTPOTQA
     english = partial(in_english, empty=(memagent.TINY.empty, style.empty), write=boxed)
     return replace(
         paper,
-        world=English() if task == "english" else _hotpotqa(paper, records, held_out=False),
         episode=partial(memagent.episode, style=style),
         baselines={
             "full-context": memagent.single(baselines.full_context, style),
@@ -83,8 +83,13 @@ def _memagent(paper: Paper, task: str, records) -> Paper:
 def boxed(text: str, ask: Ask) -> str:
     """What a rule of the tiny language wrote, in English, the answer in a box."""
     if "section" not in ask.state:
-        return BOXED.format(render(value_of(text)).rstrip(" ."))
+        return BOXED.format(_value(text))
     return ENGLISH.empty if text == memagent.TINY.empty else render(text)
+
+
+def _value(text: str) -> str:
+    """The value that a fact of the tiny language states, in English."""
+    return render(value_of(text)).rstrip(" .")
 
 
 def random_sentences(ask: Ask, rng: random.Random) -> str:
@@ -108,14 +113,13 @@ def _answer(ask: Ask) -> str:
 # ---------------------------------------------------------------- MEM1
 
 
-def _mem1(paper: Paper, task: str, records) -> Paper:
+def _mem1(paper: Paper, task: str) -> Paper:
     style = mem1.CHAT if task == "english" else SEARCHED
     episode = partial(mem1.episode, style=style)
     newest = lambda words: partial(episode, context=partial(mem1.Newest, budget=words))  # noqa: E731
     english = partial(in_english, empty=(mem1.EMPTY, style.empty), write=tagged)
     return replace(
         paper,
-        world=English(paper.world) if task == "english" else _hotpotqa(paper, records, held_out=False),
         episode=episode,
         baselines={"full-context": newest(1_000_000), "truncate": newest(2 * style.state), "no-memory": newest(0)},
         random_valid=english(mem1.random_valid) if task == "english" else random_search,
@@ -127,33 +131,37 @@ def tagged(text: str, ask: Ask) -> str:
     """What a rule of the tiny language wrote, in English and in tags."""
     action = mem1.parse_action(text)
     state = mem1.CHAT.empty if action.state == mem1.EMPTY else render(action.state)
-    argument = render(action.argument)
-    if action.name == "answer":
-        values = mem1.parse_answers(action.argument, len(ask.state["open"]))
-        argument = "; ".join(render(value).rstrip(" .") for value in values)
-    return _tags(state, action.name, argument)
+    argument = _values(action.argument) if action.name == "answer" else render(action.argument)
+    return mem1.write_tags(mem1.Action(state, action.name, argument))
+
+
+def _values(text: str) -> str:
+    """All answers that a rule of the tiny language wrote, in English."""
+    return f"{mem1.CHAT.separator} ".join(_value(part.strip()) for part in text.split(mem1.TINY.separator))
 
 
 def gold_search(ask: Ask, rng: random.Random) -> str:
     """Keep the supporting sentences in sight, search for the first that lacks by its own words, answer when none does."""
-    kept, call = _next(ask, ask.state["memory"] + "\n" + ask.state["results"])
-    return _tags(kept or SEARCHED.empty, *call)
+    kept, call = _next(ask, "memory", "results")
+    return mem1.write_tags(mem1.Action(kept or SEARCHED.empty, *call))
 
 
 def random_search(ask: Ask, rng: random.Random) -> str:
     """Half judgement: it keeps and does what `gold_search` does half of the time each; else it keeps sentences chosen at random,
     or searches for a question.
     """
-    kept, call = _next(ask, ask.state["memory"] + "\n" + ask.state["results"])
+    kept, call = _next(ask, "memory", "results")
     if rng.random() < 0.5:
         seen = [s for name in ("memory", "results") for s in sentences(ask.state[name]) if s != SEARCHED.empty]
         kept = memagent.some_of(seen, rng)
-    return _tags(kept or SEARCHED.empty, *(call if rng.random() < 0.5 else ("search", rng.choice(ask.state["open"]))))
+    if rng.random() >= 0.5:
+        call = ("search", rng.choice(ask.state["open"]))
+    return mem1.write_tags(mem1.Action(kept or SEARCHED.empty, *call))
 
 
-def _next(ask: Ask, seen: str) -> tuple[str, tuple[str, str]]:
-    """What the open questions rest on, as far as it is in `seen`; and a search for the first that lacks, or else the answers."""
-    task = ask.state["task"]
+def _next(ask: Ask, *sources: str) -> tuple[str, tuple[str, str]]:
+    """What the open questions rest on, as far as `sources` of the state show it; and a search for what lacks, or the answers."""
+    task, seen = ask.state["task"], "\n".join(ask.state[source] for source in sources)
     asked = [task.questions.index(question) for question in ask.state["open"]]
     wanted = [sentence for i in asked for sentence in task.gold_of[i]]
     missing = [sentence for sentence in wanted if sentence not in seen]
@@ -161,19 +169,14 @@ def _next(ask: Ask, seen: str) -> tuple[str, tuple[str, str]]:
     return " ".join(sentence for sentence in wanted if sentence in seen), call
 
 
-def _tags(state: str, name: str, argument: str) -> str:
-    return f"<state>{state}</state><{name}>{argument}</{name}>"
-
-
 # ---------------------------------------------------------------- MemAct
 
 
-def _memact(paper: Paper, task: str, records) -> Paper:
+def _memact(paper: Paper, task: str) -> Paper:
     style = memact.CHAT if task == "english" else PRUNED
     english = partial(in_english, empty=(memact.EMPTY, style.empty), write=called)
     return replace(
         paper,
-        world=English(paper.world) if task == "english" else _hotpotqa(paper, records, held_out=False),
         episode=partial(memact.episode, style=style),
         baselines={name: partial(baseline, style=style) for name, baseline in paper.baselines.items()},
         random_valid=english(memact.random_valid) if task == "english" else random_prune,
@@ -184,18 +187,16 @@ def _memact(paper: Paper, task: str, records) -> Paper:
 def called(text: str, ask: Ask) -> str:
     """What a rule of the tiny language called, in English and in tags."""
     call = memact.parse_call(f"prune {text}" if ask.state["must prune"] else text)
-    argument = render(call.argument)
-    if call.name == "search":
-        argument = render(memact.TINY.query(call.argument))
-    elif call.name == "answer":
-        values = mem1.parse_answers(call.argument, len(ask.state["open"]))
-        argument = "; ".join(render(value).rstrip(" .") for value in values)
+    if call.name == "answer":
+        argument = _values(call.argument)
+    else:
+        argument = render(memact.TINY.query(call.argument) if call.name == "search" else call.argument)
     return memact.write_tags(call._replace(argument=argument))
 
 
 def gold_prune(ask: Ask, rng: random.Random) -> str:
     """Search for the first supporting sentence that lacks, by its own words; when that might not fit, keep those in sight."""
-    kept, call = _next(ask, ask.state["memory"])
+    kept, call = _next(ask, "memory")
     due = call[0] == "search" and ask.state["may prune"] and ask.state["nearly full"] and ask.state["records"]
     if ask.state["must prune"] or due:
         return memact.write_tags(memact.Call("prune", kept or PRUNED.empty, tuple(ask.state["records"])))

@@ -90,6 +90,11 @@ def parse_tags(text: str) -> Action:
     return Action(" ".join((state[1] if state else before).split()), name, argument)
 
 
+def write_tags(action: Action) -> str:
+    """The text that `parse_tags` reads as `action`."""
+    return f"<state>{action.state}</state><{action.name}>{action.argument}</{action.name}>"
+
+
 @dataclass(frozen=True)
 class Style:
     """How a turn is worded for one kind of model. Budgets are for each question on the agenda, in words.

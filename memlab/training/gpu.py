@@ -20,35 +20,12 @@ from memlab.training.estimate import SHAPES, Estimate, estimate, shape_of, work_
 from memlab.training.grpo import GRPOSettings
 
 # Every number below is the paper's own (and its training scripts'), except what the comment says.
-LEARNING_RATE = 2e-5  # theirs is 1e-6 for all weights; adapters take 10 to 50 times that
+# Their learning rate is 1e-6 for all weights; adapters take 10 to 50 times that.
+COMMON = dict(learning_rate=2e-5, epsilon=0.2, temperature=1.0)
 RECIPES = {
-    "memagent": dict(  # arXiv 2507.02259
-        group=16,
-        learning_rate=LEARNING_RATE,
-        warmup_steps=20,
-        epsilon=0.2,
-        beta=0.001,
-        scale="none",
-        temperature=1.0,
-    ),
-    "memact": dict(  # arXiv 2510.12635
-        group=8,
-        learning_rate=LEARNING_RATE,
-        warmup_steps=0,
-        epsilon=0.2,
-        beta=0.0,
-        scale="group",
-        temperature=1.0,
-    ),
-    "mem1": dict(  # arXiv 2506.15841
-        group=16,  # theirs is PPO, with a critic in place of a group
-        learning_rate=LEARNING_RATE,
-        warmup_steps=50,
-        epsilon=0.2,
-        beta=0.001,
-        scale="none",
-        temperature=1.0,
-    ),
+    "memagent": COMMON | dict(group=16, warmup_steps=20, beta=0.001, scale="none"),  # arXiv 2507.02259
+    "mem1": COMMON | dict(group=16, warmup_steps=50, beta=0.001, scale="none"),  # 2506.15841: PPO there, so no group and no scale
+    "memact": COMMON | dict(group=8, warmup_steps=0, beta=0.0, scale="group"),  # 2510.12635, its version 1; no KL is mentioned
 }
 SMALL_LEARNING_RATE = 1e-4  # below a billion parameters: adapters of a small model move too little at 2e-5 in 200 steps
 LORA_RANK = 16

@@ -16,8 +16,8 @@ from functools import lru_cache
 from typing import Any
 
 from memlab.episode import Trajectory, Turn
-from memlab.memory import Event, sentences
-from memlab.views.tables import item_of, replay, right_answers, visible, within
+from memlab.memory import Event, replay, sentences
+from memlab.views.tables import item_of, right_answers, visible, within
 from memlab.worlds.scoring import normalise
 
 TEXT = 20_000  # characters of one context, or of one completion

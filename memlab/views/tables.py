@@ -8,12 +8,12 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from memlab.episode import Trajectory
-from memlab.memory import Event
+from memlab.memory import Event, replay
 from memlab.worlds.scoring import normalise
 
 CLIP = 400  # characters of one text that are shown
@@ -265,15 +265,6 @@ def _turns(trajectory: Trajectory) -> tuple[list[_Turn], range]:
             )
         )
     return shown, range(left_out[0], left_out[-1] + 1) if left_out else range(0)
-
-
-def replay(memory: dict[int, str], events: Iterable[Event]) -> None:
-    """Bring `memory`, item id -> text, up to what it was after `events`. An item that they do not mention is kept."""
-    for event in events:
-        if event.op == "delete":
-            memory.pop(event.item, None)
-        else:
-            memory[event.item] = event.text
 
 
 def item_of(event: Event, golds: Sequence[Sequence[str]], now: Sequence[Sequence[str]]) -> _Item:

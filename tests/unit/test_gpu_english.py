@@ -8,19 +8,9 @@ from memlab.papers.instruct import instruct
 from memlab.worlds.documents import Documents
 from memlab.worlds.english import English, plain, render
 from memlab.worlds.scoring import exact_match
+from tests.toys import drive
 
 PAPER = instruct(papers.get("memagent"), "english")
-
-
-def drive(paper, task, rule, seed=0):
-    rng, run = random.Random(seed), paper.episode(task)
-    ask, asks = next(run), []
-    try:
-        while True:
-            asks.append(ask)
-            ask = run.send(rule(ask, rng))
-    except StopIteration as end:
-        return end.value, asks
 
 
 def test_rendering_is_readable_and_can_be_undone():
@@ -37,13 +27,13 @@ def test_rendering_is_readable_and_can_be_undone():
 def test_the_oracle_solves_it_and_the_random_rule_does_not():
     tasks = [PAPER.world.make(random.Random(s), 1 + s % 4) for s in range(60)]
     rules = (PAPER.oracle, PAPER.random_valid)
-    oracle, chance = ([drive(PAPER, t, rule, s)[0].reward for s, t in enumerate(tasks)] for rule in rules)
+    oracle, chance = ([drive(PAPER.episode(t), rule, s)[0].reward for s, t in enumerate(tasks)] for rule in rules)
     assert sum(oracle) == 60 and sum(chance) < 25
 
 
 def test_what_the_rules_write_is_english():
     task = English(Documents(two_hop=0.0)).make(random.Random(3), 3)
-    outcome, asks = drive(PAPER, task, PAPER.oracle)
+    outcome, asks, _ = drive(PAPER.episode(task), PAPER.oracle)
     assert asks[0].state["memory"] == "No previous memory" and outcome.answer == task.answers[0]
     written = PAPER.oracle(asks[-2], random.Random(0))
     assert written in ("No previous memory", task.gold[0])

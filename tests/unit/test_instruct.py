@@ -23,7 +23,7 @@ from memlab.rollout import play
 from memlab.training import gpu
 from memlab.worlds.english import English, plain, translated
 from memlab.worlds.real.hotpotqa import parse
-from tests.toys import said
+from tests.toys import drive, said
 
 FIXTURE = (Path(__file__).parents[1] / "data" / "hotpotqa_invented.json").read_text(encoding="utf-8")
 # The same few questions again and again, each time about other names.
@@ -36,16 +36,8 @@ def made(name, task):
     return instruct(papers.get(name), task, RECORDS if task == "hotpotqa" else None)
 
 
-def drive(paper, rule, size, seed=0, episode=None):
-    rng, task = random.Random(seed), paper.world.make(random.Random(seed), size)
-    run, asks, wrote = (episode or paper.episode)(task), [], []
-    try:
-        asks.append(next(run))
-        while True:
-            wrote.append(rule(asks[-1], rng))
-            asks.append(run.send(wrote[-1]))
-    except StopIteration as end:
-        return end.value, asks, wrote
+def played(paper, rule, size, seed=0, episode=None):
+    return drive((episode or paper.episode)(paper.world.make(random.Random(seed), size)), rule, seed)
 
 
 @pytest.mark.parametrize("name", BOTH)
@@ -56,8 +48,8 @@ def test_the_oracle_solves_both_tasks_and_chance_does_not(name, task):
         episode = partial(memact.episode, style=replace(PRUNED, cap=160, found=80))
     most = 8 if task == "english" else len(paper.world.records)
     for size in (1, 2, min(4, most), most):
-        assert all(drive(paper, paper.oracle, size, seed, episode)[0].reward == 1.0 for seed in range(8)), size
-    chance = [drive(paper, paper.random_valid, min(4, most), seed, episode)[0].reward for seed in range(40)]
+        assert all(played(paper, paper.oracle, size, seed, episode)[0].reward == 1.0 for seed in range(8)), size
+    chance = [played(paper, paper.random_valid, min(4, most), seed, episode)[0].reward for seed in range(40)]
     assert 0.1 < sum(chance) / 40 < 0.99
 
 
@@ -86,13 +78,13 @@ def test_what_is_written_fits_its_budget(name, task):
     """The oracle's longest completion in words is at most what the episode allows in tokens, tags and all."""
     paper = made(name, task)
     for seed in range(10):
-        _, asks, wrote = drive(paper, paper.oracle, 2, seed)
+        _, asks, wrote = played(paper, paper.oracle, 2, seed)
         assert all(len(text.split()) * 1.3 < ask.max_tokens for ask, text in zip(asks, wrote, strict=True))
 
 
 def test_mem1_forgets_all_but_its_state():
     paper = made("mem1", "english")
-    outcome, asks, wrote = drive(paper, paper.oracle, 2, seed=3)
+    outcome, asks, wrote = played(paper, paper.oracle, 2, seed=3)
     assert outcome.reward == 1.0 and len(asks) >= 3
     for text, after in zip(wrote, asks[1:], strict=False):
         [system, user] = after.prompt
@@ -102,7 +94,7 @@ def test_mem1_forgets_all_but_its_state():
 
 def test_memact_appends_until_it_prunes():
     paper = made("memact", "english")
-    _, asks, wrote = drive(paper, paper.oracle, 8, seed=1)
+    _, asks, wrote = played(paper, paper.oracle, 8, seed=1)
     pruned = 0
     for before, text, after in zip(asks, wrote, asks[1:], strict=False):
         call = memact.parse_tags(text)
@@ -121,7 +113,7 @@ def test_baselines_play_the_same_tasks(name, task):
     paper = made(name, task)
     assert not paper.learned and not paper.ablations and len(paper.baselines) >= 3
     for baseline, episode in paper.baselines.items():
-        outcome, asks, _ = drive(paper, paper.oracle, 2, seed=2, episode=episode)
+        outcome, asks, _ = played(paper, paper.oracle, 2, seed=2, episode=episode)
         assert outcome.reward == 1.0 or baseline in ("no-memory", "truncate", "prune-every-1", "sliding-window"), baseline
         assert all(isinstance(ask.prompt, list) for ask in asks)
 
