@@ -53,17 +53,21 @@ def prompt(questions: tuple[str, ...], state: str, results: str) -> str:
 
 def chat(questions: tuple[str, ...], state: str, results: str) -> Messages:
     """The same for an instruct model."""
-    asked = "\n".join(f"{i}. {asked}" for i, asked in enumerate(questions, 1))
     return [
         {"role": "system", "content": "You answer questions by searching, with one search at a time."},
         {
             "role": "user",
-            "content": f"Questions:\n{asked}\n\n<state>{state}</state>\n<results>{results}</results>\n\n"
+            "content": f"{numbered(questions)}\n\n<state>{state}</state>\n<results>{results}</results>\n\n"
             "Write a new state; all else will be forgotten. Keep what the questions still need. Then search, or, when nothing "
             "is lacking, give the answers in order, separated by semicolons:\n"
             "<state>...</state><search>words to look for</search> or <state>...</state><answer>first; second</answer>",
         },
     ]
+
+
+def numbered(questions: Sequence[str]) -> str:
+    """The open questions for an instruct model, a line each."""
+    return "\n".join(["Questions:", *(f"{i}. {asked}" for i, asked in enumerate(questions, 1))])
 
 
 class Action(NamedTuple):

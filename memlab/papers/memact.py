@@ -29,7 +29,7 @@ from typing import NamedTuple
 from memlab.episode import Ask, Episode, Messages, Outcome, Row, Trajectory
 from memlab.memory import History, sentences
 from memlab.papers import Paper
-from memlab.papers.mem1 import EMPTY, END, answer, marked, parse_answers, reply
+from memlab.papers.mem1 import EMPTY, END, answer, marked, numbered, parse_answers, reply
 from memlab.papers.memagent import some_of
 from memlab.worlds.lookup import Lookup, Objectives, Search
 from memlab.worlds.scoring import normalise
@@ -128,7 +128,7 @@ SYSTEM = (
     "Your memory is small. Prune before it is full."
 )
 CHAT = Style(
-    asked=lambda questions: "\n".join(["Questions:", *(f"{i}. {asked}" for i, asked in enumerate(questions, 1))]),
+    asked=numbered,
     called=lambda text, ended: text,
     record=lambda item, text: f"Record {item}: {text}",
     whole=lambda messages, forced: [
