@@ -74,7 +74,7 @@ def train(
     start: Annotated[str, typer.Option(help="where to begin: warmstart, untrained, or a directory with a policy")] = "warmstart",
     resume: Annotated[bool, typer.Option("--resume", help="go on from the newest complete checkpoint of --out")] = False,
     model: Annotated[str | None, typer.Option(help="gpu: tiny, smollm2, hub:ID or a directory, instead of the preset's")] = None,
-    task: Annotated[str, typer.Option(help="gpu: english (synthetic) or hotpotqa (real documents)")] = "english",
+    task: Annotated[str, typer.Option(help="gpu: english (synthetic); real: hotpotqa, or for memory_r1 locomo")] = "english",
     four_bit: Annotated[bool, typer.Option("--four-bit", help="gpu: hold the weights in 4 bits")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="gpu: print what the run would take, and stop")] = False,
 ) -> None:
@@ -89,7 +89,7 @@ def train(
     if dial.needs_gpu:
         from memlab.training import gpu  # it decides about Unsloth, before anything imports transformers
 
-        plan = gpu.plan_run(paper, model, task, preset, seed, steps, start, four_bit)
+        plan = gpu.plan_run(paper, model, task, preset, seed, steps, start, four_bit, dry_run)
         print(*filter(None, [plan.accelerator.notice, plan.estimate]), sep="\n")
         if dry_run:
             return
@@ -134,7 +134,7 @@ def evaluate(
             "--task",
             "--world",
             help="default: the paper's own; memory_r1 also: reworded, and real conversations: locomo, longmemeval; "
-            "instruct models: english, hotpotqa",
+            "instruct models: english, and real questions: hotpotqa, for memory_r1 locomo",
         ),
     ] = "",
     model: Annotated[str, typer.Option(help="instruct models: who runs baselines and untrained")] = "smollm2",
@@ -148,7 +148,7 @@ def evaluate(
     """
     import torch
 
-    from memlab import contenders, evaluation, lab
+    from memlab import contenders, conversations, evaluation, lab
     from memlab.papers import instruct
     from memlab.views.tables import results_table
 
@@ -156,9 +156,10 @@ def evaluate(
     wanted = _sizes(sizes) if sizes else list(chosen.eval_sizes)
     if n is not None and n < 1:
         raise Wrong(f"-n is {n}; ask for at least one task: memlab eval {paper} -n 200")
-    if task in ("locomo", "longmemeval"):
+    a_store = paper != "memory_r1" or policy in (*conversations.STORES, *contenders.RECORDED)
+    if task == "longmemeval" or (task == "locomo" and a_store):
         return _on_conversations(paper, policy, task, ranker, reader, n, as_json)
-    if task and task not in (known := [*chosen.worlds, *instruct.TASKS, "locomo", "longmemeval"]):
+    if task and task not in (known := [*chosen.worlds, *instruct.TASKS[paper], "longmemeval"]):
         raise Wrong(f"there is no world {task!r}; choose one of: {', '.join(known)}, or leave --world out")
     n, world, instructed = n or 200, chosen.worlds.get(task), task and task not in chosen.worlds
     if not instructed:
@@ -169,8 +170,9 @@ def evaluate(
         chosen = instruct.instruct(chosen, task)
         world = instruct.evaluation_world(chosen)
     who = contenders.contender(chosen, policy, seed, model if instructed else "tiny")
-    if instructed and torch.cuda.is_available() and hasattr(who.policy, "model"):
-        who.policy.model.to("cuda")
+    for agent in (who.policy, *getattr(who.episode, "keywords", {}).values()):
+        if instructed and torch.cuda.is_available() and hasattr(agent, "model"):
+            agent.model.to("cuda")
     results = evaluation.evaluate(chosen, who.policy, wanted, n, seed, who.episode, world)
     if as_json:
         record = {

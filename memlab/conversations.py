@@ -15,7 +15,7 @@ from memlab.memory import Bank
 from memlab.policies.base import Policy
 from memlab.retrieval import Ranker
 from memlab.rollout import play
-from memlab.worlds.real.conversations import Conversation, Question, Turn
+from memlab.worlds.real.conversations import Conversation, Question, Turn, message
 from memlab.worlds.scoring import bleu1, exact_match, normalise, token_f1
 
 ALIKE = 0.5  # share of words, of those that either has, from which the rule takes two facts for versions of one
@@ -53,7 +53,7 @@ def append_only(conversation: Conversation, bank: Bank) -> Store:
     """Every extracted fact, and nothing is ever changed (Mem0 since 2026)."""
     store = Store(bank, {})
     for fact in conversation.facts:
-        store.add(f"{conversation.sessions[fact.session].date}: {fact.text}", fact.evidence)
+        store.add(message(conversation, fact), fact.evidence)
     return store
 
 
@@ -61,7 +61,7 @@ def rule_crud(conversation: Conversation, bank: Bank) -> Store:
     """Every extracted fact, but one much like a note takes its place: Mem0's operations of 2025 by a rule on shared words."""
     store = Store(bank, {})
     for fact in conversation.facts:
-        text = f"{conversation.sessions[fact.session].date}: {fact.text}"
+        text = message(conversation, fact)
         item = next(iter(bank.retrieve(fact.text, 1)), None)
         if item is None or _alike(fact.text, bank.notes[item].split(": ", 1)[1]) < ALIKE:
             store.add(text, fact.evidence)
@@ -82,7 +82,7 @@ def flush(conversation: Conversation, bank: Bank) -> Store:
         known = {turn.id for _, turn in recent}
         for fact in conversation.facts:
             if fact.evidence and known.issuperset(fact.evidence):
-                store.add(f"{conversation.sessions[fact.session].date}: {fact.text}", fact.evidence)
+                store.add(message(conversation, fact), fact.evidence)
 
     for session in conversation.sessions:
         for turn in session.turns:

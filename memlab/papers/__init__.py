@@ -27,11 +27,12 @@ class Stage:
     """One policy that a paper trains. Most papers have one stage; Memory-R1 trains a manager and then an answer agent.
 
     folder: where its run goes, inside the paper's run: "" is the run itself.
-    prepare: (weights that training starts from, the paper's run) -> the world and the episode for `memlab.training.train.train`.
+    prepare: (weights -> a frozen policy, weights that training starts from, the paper's run) -> the world and the episode for
+        `memlab.training.train.train`.
     """
 
     folder: str = ""
-    prepare: Callable[[Any, Any], dict[str, Any]] = lambda start, out: {}
+    prepare: Callable[[Callable, Any, Any], dict[str, Any]] = lambda freeze, start, out: {}
 
 
 @dataclass(frozen=True)

@@ -24,14 +24,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
-from memlab.episode import Ask, Episode, Outcome
+from memlab.episode import Ask, Episode, Messages, Outcome
 from memlab.memory import Bank
 from memlab.papers import Paper, memory_r1
 from memlab.papers.mem1 import reply
-from memlab.papers.memory_r1 import about, manage, marked, values
+from memlab.papers.memory_r1 import about, manage, marked, tagged_values, values
+from memlab.papers.tags import first_tag
 from memlab.worlds.dialogues import Staged, Stages, facts
 from memlab.worlds.scoring import normalise
 
@@ -39,12 +40,93 @@ EMPTY = "nothing ."
 TOOLS = ("add", "update", "delete", "retrieve", "summary", "filter")
 STORED, CLEANED = ("add", "update", "delete"), ("summary", "filter")
 RELATED, FOUND = 3, 5  # notes that are shown with a message of stage 1, and that `retrieve` finds
-WINDOW = 100  # words of the context in stages 2 and 3
-ROOM = 56  # words that stage 3 may need: the question, a call, five notes
 ROUNDS = 3  # calls in stage 3
-CALL_TOKENS = 24  # an answer of four facts, its word and the end token
 THRESHOLD = 0.6  # share of the criteria that a message must have to be dropped
 SELDOM, TRIES = 0.35, 0.25  # the warm start's teacher: share of right calls, and of what is left, of calls at random
+
+
+def parse_words(text: str) -> tuple[str, str]:
+    """A completion, read: its first word, and what follows."""
+    name, *words = text.split() or [""]
+    return name, " ".join(words)
+
+
+def parse_tags(text: str) -> tuple[str, str]:
+    """What an instruct model called, at its first tag: the tool, and what it is called with. ("", "") without one."""
+    tag = first_tag(text, (*TOOLS, "answer", "noop"))
+    return tag.name, tag.text
+
+
+def write_tags(name: str, argument: str) -> str:
+    """The text that `parse_tags` reads as (name, argument)."""
+    return f"<{name}>{argument}</{name}>" if argument else f"<{name}/>"
+
+
+def known(text: str) -> set:
+    """The facts that `text` states."""
+    return {said[:3] for said in facts(text)}
+
+
+@dataclass(frozen=True)
+class Style:
+    """How the three stages are worded for one kind of model, and its budgets.
+
+    notes: the style of stage 1. line: what comes to the context: its kind (user, notes, question, summary) and text. turn: that
+    line, or "", when it is the policy's turn. called: a completion as it stands in the context, and whether it ended. whole: the
+    context of messages. parse: a call, and what it is called with. values: those of an answer. known: the facts in a text, to
+    count them. window: words of the context in stages 2 and 3. room: those that stage 3 may need. max_tokens: of a completion.
+    """
+
+    notes: memory_r1.Style
+    line: Callable[[str, str], str]
+    turn: Callable[[str], str]
+    called: Callable[[str, bool], str]
+    whole: Callable[[Messages], str | Messages]
+    parse: Callable[[str], tuple[str, str]]
+    values: Callable[[str], list[str]]
+    known: Callable[[str], set]
+    empty: str
+    window: int
+    room: int
+    max_tokens: int
+
+
+TINY = Style(
+    notes=replace(memory_r1.TINY, shown=RELATED),
+    line=lambda kind, text: f"{kind} : {text}",
+    turn=lambda line: f"{line} call :",
+    called=reply,
+    whole=lambda messages: " ".join(message["content"] for message in messages),
+    parse=parse_words,
+    values=values,
+    known=known,
+    empty=EMPTY,
+    window=100,
+    room=56,  # the question, a call, five notes
+    max_tokens=24,  # an answer of four facts, its word and the end token
+)
+SYSTEM = (
+    "You talk with a user, and make one call at each message, and write nothing else:\n"
+    "<noop/> when nothing is to be done\n"
+    "<filter>words</filter> drops the messages with these words from this conversation, which has little room\n"
+    "<summary>text</summary> puts a text in the place of all messages\n"
+    "<retrieve>words</retrieve> looks up notes from earlier conversations\n"
+    "<answer>first; second</answer> answers a question, with all values that the notes give"
+)
+CHAT = Style(
+    notes=replace(memory_r1.CHAT, shown=RELATED),
+    line=lambda kind, text: f"{'Message' if kind == 'user' else kind.capitalize()}: {text}",
+    turn=lambda line: line or "Go on.",
+    called=lambda text, ended: text,
+    whole=lambda messages: [{"role": "system", "content": SYSTEM}, *messages],
+    parse=parse_tags,
+    values=lambda text: tagged_values(write_tags("answer", text)),
+    known=known,
+    empty="Nothing.",
+    window=64,
+    room=38,
+    max_tokens=48,
+)
 
 
 @dataclass
@@ -61,17 +143,17 @@ class Used:
         self.calls[tool] = self.calls.get(tool, 0) + 1
 
 
-Reward = Callable[[Staged, Bank, Used, str], float]  # with the last context
+Reward = Callable[[Staged, Bank, Used, str, Style], float]  # with the last context
 
 
-def composite(task: Staged, bank: Bank, used: Used, context: str) -> float:
+def composite(task: Staged, bank: Bank, used: Used, context: str, style: Style = TINY) -> float:
     """(R_task + R_context + R_memory) / 3 + P (section 3.5), every judgement replaced by counting facts."""
     right = -1.0 if used.given is None else marked([used.given], [task.answers])[0]
     reduced = any(used.calls.get(tool) for tool in CLEANED) and not used.overflow
     key = set(normalise(task.question))
-    r_context = [max(0.0, 1 - used.largest / WINDOW), float(reduced), len(key & set(normalise(context))) / len(key)]
-    stored, gold = list(bank.notes.values()), {said[:3] for said in facts(" ".join(task.gold))}
-    good = lambda note: any(said[:3] in gold for said in facts(note))  # noqa: E731
+    r_context = [max(0.0, 1 - used.largest / style.window), float(reduced), len(key & set(normalise(context))) / len(key)]
+    stored, gold = list(bank.notes.values()), style.known(" ".join(task.gold))
+    good = lambda note: bool(style.known(note) & gold)  # noqa: E731
     r_memory = [
         sum(map(good, stored)) / max(1, len(stored)),
         float(any(used.calls.get(tool) for tool in ("update", "delete"))),
@@ -81,7 +163,7 @@ def composite(task: Staged, bank: Bank, used: Used, context: str) -> float:
     return (right + sum(r_context) / 3 + sum(r_memory) / 3) / 3 + penalty
 
 
-def answer_only(task: Staged, bank: Bank, used: Used, context: str) -> float:
+def answer_only(task: Staged, bank: Bank, used: Used, context: str, style: Style = TINY) -> float:
     """Exact match, and nothing else: the paper's ablation."""
     return 0.0 if used.given is None else marked([used.given], [task.answers])[0]
 
@@ -89,32 +171,39 @@ def answer_only(task: Staged, bank: Bank, used: Used, context: str) -> float:
 class Conversation:
     """The context of stages 2 and 3: what was said to the policy and what it called, in order."""
 
-    def __init__(self):
-        self.lines: list[tuple[str, str]] = []  # (the message, which can be filtered; all that stands there)
+    def __init__(self, style: Style = TINY):
+        self.style = style
+        self.parts: list[tuple[str, Messages]] = []  # (the message, which can be filtered; all that stands there)
 
     def hear(self, line: str, message: str = "") -> None:
-        self.lines.append((message, f"{line} call :"))
+        self.parts.append((message, [{"role": "user", "content": self.style.turn(line)}]))
 
     def wrote(self, text: str) -> None:
-        message, line = self.lines[-1]
-        self.lines[-1] = (message, f"{line} {reply(text, ended=len(text.split()) < CALL_TOKENS)}")
+        message, part = self.parts[-1]
+        called = self.style.called(text, len(text.split()) < self.style.max_tokens)
+        self.parts[-1] = (message, [*part, {"role": "assistant", "content": called}])
 
-    def filter(self, criteria: Sequence[str]) -> None:
+    def filter(self, criteria: str) -> None:
         """Drop the messages that have at least `THRESHOLD` of the words of `criteria`, with what was called at them."""
-        wanted = set(normalise(" ".join(criteria)))
+        wanted = set(normalise(criteria))
         alike = lambda message: len(wanted & set(normalise(message))) / max(1, len(wanted))  # noqa: E731
-        self.lines = [(message, line) for message, line in self.lines if not (message and alike(message) >= THRESHOLD)]
+        self.parts = [(message, part) for message, part in self.parts if not (message and alike(message) >= THRESHOLD)]
 
     def summarise(self, text: str) -> None:
         """One line in place of all messages."""
-        self.lines = [("", f"summary : {text}"), *((message, line) for message, line in self.lines if not message)]
+        summary = [{"role": "user", "content": self.style.line("summary", text)}]
+        self.parts = [("", summary), *((message, part) for message, part in self.parts if not message)]
+
+    @property
+    def messages(self) -> Messages:
+        return [message for _, part in self.parts for message in part]
 
     @property
     def words(self) -> int:
         return len(str(self).split())
 
     def __str__(self) -> str:
-        return " ".join(line for _, line in self.lines)
+        return " ".join(message["content"] for message in self.messages)
 
 
 def episode(
@@ -122,40 +211,43 @@ def episode(
     reward: Reward = composite,
     tools: Sequence[str] = TOOLS,
     rag: bool = False,
-    window: int | None = WINDOW,
+    limited: bool = True,
+    style: Style = TINY,
 ) -> Episode:
     """The three stages. tools: those that do anything; a call of another one is lost.
 
-    rag: the notes like the question are put beside it, and need no call. window: words; a longer context ends the episode.
+    rag: the notes like the question are put beside it, and need no call. limited: a context longer than `style.window` words ends
+    the episode.
     """
-    bank, used, talk = Bank(), Used(), Conversation()
+    bank, used, talk = Bank(), Used(), Conversation(style)
     storing = set(STORED) & set(tools)
     for number, message in enumerate(task.told):
         bank.turn = number
-        call = yield from manage(bank, message, task, k=RELATED, calls=storing, stage=1)
+        call = yield from manage(bank, message, task, calls=storing, style=style.notes, stage=1)
         if call.name in storing:
             used.count(call.name)
 
     def turn(stage: int):
         """One call in the conversation, or an overflow."""
         used.largest = max(used.largest, talk.words)
-        if window is not None and talk.words > window:
+        if limited and talk.words > style.window:
             used.overflow = True
             return
-        state = {"task": task, "stage": stage, "found": used.retrieved, "words": talk.words, "window": window}
-        text = yield Ask(str(talk), CALL_TOKENS, state | {"memory": "\n".join(bank.notes.values())})
+        full = limited and talk.words + style.room > style.window
+        state = {"task": task, "stage": stage, "found": used.retrieved, "nearly full": full}
+        text = yield Ask(style.whole(talk.messages), style.max_tokens, state | {"memory": "\n".join(bank.notes.values())})
         talk.wrote(text)
-        name, *words = text.split() or [""]
+        name, argument = style.parse(text)
         if name == "answer" and stage == 3:
-            used.given = values(" ".join(words))
+            used.given = style.values(argument)
         elif name in tools and name not in STORED:
             used.count(name)
             if name == "filter":
-                talk.filter(words)
+                talk.filter(argument)
             elif name == "summary":
-                talk.summarise(" ".join(words))
+                talk.summarise(argument)
             elif stage == 3:
-                talk.hear(found_for(" ".join(words)))
+                talk.hear(found_for(argument))
                 return
         if stage == 3:
             talk.hear("")
@@ -163,23 +255,23 @@ def episode(
     def found_for(query: str) -> str:
         found = [bank.notes[item] for item in bank.retrieve(query, FOUND)]
         used.retrieved += found
-        return f"notes : {' '.join(found) or EMPTY}"
+        return style.line("notes", " ".join(found) or style.empty)
 
     for message in task.noise:
         if not used.overflow:
-            talk.hear(f"user : {message}", message)
+            talk.hear(style.line("user", message), message)
             yield from turn(2)
-    talk.hear(" ".join([*([found_for(task.question)] if rag else []), f"question : {task.question}"]))
+    talk.hear(" ".join([*([found_for(task.question)] if rag else []), style.line("question", task.question)]))
     for _ in range(ROUNDS):
         if not used.overflow and used.given is None:
             yield from turn(3)
-    return scored(task, bank, used, reward(task, bank, used, str(talk)))
+    return scored(task, bank, used, reward(task, bank, used, str(talk), style), style)
 
 
-def scored(task: Staged, bank: Bank, used: Used, reward: float) -> Outcome:
+def scored(task: Staged, bank: Bank, used: Used, reward: float, style: Style = TINY) -> Outcome:
     """What the episode came to: answer, calls of each tool, and how many stored facts are gold, and gold ones stored."""
     right, f1 = marked([used.given or []], [task.answers])
-    held, gold = ({said[:3] for said in facts(" ".join(text))} for text in (bank.notes.values(), task.gold))
+    held, gold = (style.known(" ".join(text)) for text in (bank.notes.values(), task.gold))
     return Outcome(
         reward=reward,
         answer=" , ".join(used.given or []),
@@ -188,7 +280,7 @@ def scored(task: Staged, bank: Bank, used: Used, reward: float) -> Outcome:
             "right": right,
             "overflow": float(used.overflow),
             "stored_precision": len(held & gold) / max(1, len(held)),
-            "stored_recall": len(held & gold) / len(gold),
+            "stored_recall": len(held & gold) / max(1, len(gold)),
         }
         | {tool: used.calls.get(tool, 0) for tool in TOOLS},
         events=tuple(bank.events),
@@ -224,10 +316,9 @@ def oracle(ask: Ask, rng: random.Random) -> str:
     """Note as the manager of Memory-R1 should; drop what does not matter when another message might not fit; look up; answer."""
     if ask.state["stage"] == 1:
         return memory_r1.oracle(ask, rng)
-    task, window = ask.state["task"], ask.state["window"]
+    task = ask.state["task"]
     if ask.state["stage"] == 2:
-        full = window is not None and ask.state["words"] + ROOM > window
-        return "filter adopted lives" if full else "noop"
+        return "filter adopted lives" if ask.state["nearly full"] else "noop"
     found = about(task.question, ask.state["found"])
     if not found and not ask.state["found"]:
         return f"retrieve {task.question}"
@@ -246,7 +337,7 @@ PAPER = Paper(
     baselines={
         "no-memory": partial(episode, tools=("retrieve", *CLEANED)),
         "no-cleaning": partial(episode, tools=(*STORED, "retrieve")),
-        "rag": partial(episode, tools=STORED, rag=True, window=None),
+        "rag": partial(episode, tools=STORED, rag=True, limited=False),
     },
     learned={"no-memory": "trained-0", "no-cleaning": "trained-0", "rag": "rag-0"},
     ablations={"answer-only": {"episode": partial(episode, reward=answer_only)}},

@@ -6,54 +6,70 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
 from memlab import baselines
 from memlab.episode import Ask
 from memlab.memory import sentences
-from memlab.papers import Paper, mem1, memact, memagent
-from memlab.worlds.english import English, in_english, render
+from memlab.papers import NAMES, Paper, agemem, mem1, memact, memagent, memory_r1
+from memlab.worlds.dialogues import Dialogue
+from memlab.worlds.english import English, in_english, render, translated
+from memlab.worlds.scoring import normalise
 from memlab.worlds.sentences import value_of
 
-TASKS = ("english", "hotpotqa")
+TASKS = {name: ("english", "locomo" if name == "memory_r1" else "hotpotqa") for name in NAMES}
 BOXED = "\\boxed{{{}}}"
 ENGLISH = replace(memagent.CHAT, memory_words=24, update_tokens=48, answer_tokens=16)  # four sentences of at most six words
 HOTPOTQA = replace(memagent.CHAT, memory_words=120, update_tokens=192, answer_tokens=32)
 SEARCHED = replace(mem1.CHAT, state=80, answer=8)  # HotpotQA: three sentences a question
 PRUNED = replace(memact.CHAT, cap=700, found=340, max_tokens=288)  # HotpotQA: two paragraphs a search, 315 words at most
+NOTED = replace(memory_r1.CHAT, call_tokens=96, answer_tokens=320, shown=10)  # LoCoMo: notes of 25 words; the paper shows 60
+STAGED = replace(  # HotpotQA: messages of 25 words, paragraphs of 45
+    agemem.CHAT,
+    notes=replace(agemem.CHAT.notes, call_tokens=192),
+    known=lambda text: {" ".join(said) for sentence in sentences(text) if len(said := normalise(sentence)) > 2},
+    window=340,
+    room=180,
+    max_tokens=192,
+)
+BEFORE = 50  # notes of LoCoMo that a manager's example begins with, as in the paper's Algorithm 1
 SECTION_WORDS = 500  # of a HotpotQA section: about 700 tokens. The paper's are 5,000 tokens, in a window of 8K
 HELD_OUT = 5  # every fifth HotpotQA question is for evaluation only
 
 
 def instruct(paper: Paper, task: str = "english", records=None) -> Paper:
-    """`paper` for instruct models on `task`: "english" or "hotpotqa". `evaluation_world` gives the held-out questions.
+    """`paper` for instruct models on `task`, one of `TASKS[paper.name]`. `evaluation_world` gives the held-out questions.
 
-    records: HotpotQA records (default: those that `memlab.worlds.real.hotpotqa.load` finds).
-    Raises ValueError for a paper or task that is not there, FileNotFoundError without HotpotQA.
+    records: HotpotQA records or LoCoMo conversations (default: those that `memlab.worlds.real` finds).
+    Raises ValueError for a task that the paper does not have, FileNotFoundError without its data.
     """
-    made = {"memagent": _memagent, "mem1": _mem1, "memact": _memact}
-    if paper.name not in made:
-        raise ValueError(f"{paper.name} has no prompts for instruct models yet; train its tiny model: --preset cpu")
-    if task not in TASKS:
-        raise ValueError(f"there is no task {task!r} for instruct models; choose one of: {', '.join(TASKS)}")
-    world = English(paper.world) if task == "english" else _hotpotqa(paper, records, held_out=False)
+    if task not in TASKS[paper.name]:
+        raise ValueError(f"{paper.name} has no task {task!r} for instruct models; choose one of: {', '.join(TASKS[paper.name])}")
+    made = {"memagent": _memagent, "mem1": _mem1, "memact": _memact, "memory_r1": _memory_r1, "agemem": _agemem}
+    world = English(paper.world) if task == "english" else _real(paper, records, held_out=False)
     # What was recorded is of the tiny model: here baselines and the start are the model as it is.
-    return made[paper.name](replace(paper, world=world, learned={}, ablations={}), task)
+    return made[paper.name](replace(paper, world=world, worlds={}, learned={}, ablations={}, variants={}), task)
 
 
 def evaluation_world(paper: Paper, records=None):
     """Where the evaluation of an instruct paper draws its tasks: questions that training never sees, if the data is finite."""
-    return _hotpotqa(paper, records, held_out=True) if paper.world.name == "hotpotqa" else paper.world
+    return paper.world if isinstance(paper.world, English) else _real(paper, records, held_out=True)
 
 
-def _hotpotqa(paper: Paper, records, held_out: bool):
-    from memlab.worlds.real.hotpotqa import Composed, HotpotQA, load
+def _real(paper: Paper, records, held_out: bool):
+    if paper.name == "memory_r1":
+        from memlab.worlds.real.conversations import SPLITS, Talks, locomo
+
+        split = SPLITS["test" if held_out else "train"]
+        return Talks([talk for talk in (locomo() if records is None else records) if talk.name in split])
+    from memlab.worlds.real.hotpotqa import Composed, HotpotQA, Passing, load
 
     records = list(load() if records is None else records)
     asked = [r for i, r in enumerate(records) if (i % HELD_OUT == 0) == held_out]
     if paper.name != "memagent":
-        return Composed(asked)
+        return Passing(asked) if paper.name == "agemem" else Composed(asked)
     world = HotpotQA(asked, words_per_section=SECTION_WORDS, yes_no=False)
     world.name = "hotpotqa"
     return world
@@ -210,3 +226,157 @@ def random_prune(ask: Ask, rng: random.Random) -> str:
         noted = memagent.some_of(sentences(ask.state["memory"]), rng) or PRUNED.empty
         call = call._replace(argument=noted if call.name == "prune" else rng.choice(ask.state["open"]))
     return memact.write_tags(call)
+
+
+# ---------------------------------------------------------------- Memory-R1
+
+
+def _memory_r1(paper: Paper, task: str) -> Paper:
+    if task == "english":
+        style, moments = memory_r1.CHAT, English(memory_r1.Moments())
+        heard = lambda: translated(tuple(memory_r1.training_dialogues(152, 8)), render)  # noqa: E731
+        english = partial(in_english, empty=(memory_r1.EMPTY, style.empty), write=noted)
+        rules = {"append-only": memory_r1.append_only, "rule-crud": memory_r1.crud, "no-memory": memory_r1.nothing}
+        managers = {name: english(partial(_alone, rule)) for name, rule in rules.items()}
+        chance, oracle = english(memory_r1.random_valid), english(memory_r1.oracle)
+    else:
+        from memlab.worlds.real.conversations import dialogue
+
+        style, moments = NOTED, Linked([dialogue(talk) for talk in paper.world.conversations])
+        heard = lambda: moments.dialogues  # noqa: E731
+        managers = {"append-only": every_note, "no-memory": no_note}
+        chance, oracle = random_note, gold_note
+    episode = partial(memory_r1.episode, style=style)
+    kept = {name: partial(episode, manager=partial(rule, rng=random)) for name, rule in managers.items()}
+    if task == "english":
+        kept["flush"] = partial(memory_r1.flushed, style=style)
+    return replace(
+        paper,
+        episode=episode,
+        baselines=kept | {"no-distillation": partial(episode, distil=False)},
+        stages=memory_r1.stages(moments, heard, style=style),
+        random_valid=chance,
+        oracle=oracle,
+    )
+
+
+def _alone(rule: memory_r1.Manager, ask: Ask, rng: random.Random) -> str:
+    """A rule without chance as one with it."""
+    return rule(ask)
+
+
+class Linked:
+    """Memory-R1's moments in real conversations (appendix B.2, Algorithm 1): a fact is heard, the notes are the `BEFORE` facts
+    before it, as they were told; asked are the questions that rest on it, and `others` that rest on those notes.
+    """
+
+    name = "linked"
+
+    def __init__(self, dialogues: Sequence[Dialogue], others: int = memory_r1.Moments.others):
+        self.dialogues, self.others, self.moments = list(dialogues), others, []
+        for talk in dialogues:
+            asked = list(zip(talk.questions, talk.answers, talk.gold_of, strict=True))
+            for i, message in enumerate(talk.messages):
+                notes = tuple(dict.fromkeys(talk.messages[max(0, i - BEFORE) : i]))
+                own = {q: told for q, told, gold in asked if message in gold and {message, *notes}.issuperset(gold)}
+                rest = {q: told for q, told, gold in asked if message not in gold and set(notes).issuperset(gold)}
+                if own:
+                    self.moments.append((notes, message, own, rest))
+
+    def make(self, rng: random.Random, size: int = 0) -> memory_r1.Moment:
+        return memory_r1.drawn(rng, self.moments, self.others)
+
+
+def noted(text: str, ask: Ask) -> str:
+    """What a rule of the tiny language called or answered, in English and in tags."""
+    if "question" not in ask.state:
+        call = memory_r1.parse_call(text)
+        return memory_r1.write_tags(call._replace(text=render(call.text)))
+    distil = ask.state["distil"]
+    values = [render(value).rstrip(" .") for value in memory_r1.TINY.values(text, distil)]
+    return memory_r1.write_answer(values, render(text) if distil else "")
+
+
+def every_note(ask: Ask, rng: random.Random) -> str:
+    """Every fact becomes a note, as it was told."""
+    return memory_r1.write_tags(memory_r1.Call("add", text=ask.state["message"]))
+
+
+def no_note(ask: Ask, rng: random.Random) -> str:
+    """No memory."""
+    return memory_r1.write_tags(memory_r1.Call("noop"))
+
+
+def gold_note(ask: Ask, rng: random.Random) -> str:
+    """Note the facts that an answer rests on, as they were told; answer right if all of an answer's are in sight."""
+    task, notes = ask.state["task"], ask.state.get("notes")
+    whole = isinstance(task, Dialogue)  # a moment does not say what its answers rest on: on its message
+    if "question" not in ask.state:
+        call = memory_r1.Call("add", text=ask.state["message"])
+        return memory_r1.write_tags(memory_r1.Call("noop") if whole and call.text not in task.gold else call)
+    i = task.questions.index(ask.state["question"])
+    gold = task.gold_of[i] if whole else ()
+    useful = [note for note in notes if note in gold]
+    said = " ".join(useful) or NOTED.empty if ask.state["distil"] else ""
+    return memory_r1.write_answer(task.answers[i] if len(useful) == len(gold) else ["nothing"], said)
+
+
+def random_note(ask: Ask, rng: random.Random) -> str:
+    """Half judgement: half of the facts become notes, at the others any call is made; half of the answers are known."""
+    if rng.random() < 0.5:
+        return gold_note(ask, rng)
+    if "question" in ask.state:
+        return memory_r1.write_answer(["nothing"], NOTED.empty if ask.state["distil"] else "")
+    call = memory_r1.Call(rng.choice(memory_r1.CALLS), rng.randrange(max(1, len(ask.state["notes"]))), ask.state["message"])
+    return memory_r1.write_tags(call._replace(text="") if call.name in ("delete", "noop") else call)
+
+
+# ---------------------------------------------------------------- AgeMem
+
+
+def _agemem(paper: Paper, task: str) -> Paper:
+    style = agemem.CHAT if task == "english" else STAGED
+    english = partial(in_english, empty=(agemem.EMPTY, style.empty), write=staged)
+    return replace(
+        paper,
+        episode=partial(agemem.episode, style=style),
+        baselines={name: partial(baseline, style=style) for name, baseline in paper.baselines.items()},
+        random_valid=english(agemem.random_valid) if task == "english" else random_stage,
+        oracle=english(agemem.oracle) if task == "english" else gold_stage,
+    )
+
+
+def staged(text: str, ask: Ask) -> str:
+    """What a rule of the tiny language called in one of the stages, in English and in tags."""
+    if ask.state["stage"] == 1:
+        return noted(text, ask)
+    name, argument = agemem.parse_words(text)
+    if name == "answer":
+        argument = "; ".join(render(value).rstrip(" .") for value in agemem.TINY.values(argument))
+    return agemem.write_tags(name, render(argument) if name in ("retrieve", "summary") else argument)
+
+
+def gold_stage(ask: Ask, rng: random.Random) -> str:
+    """Note what the answer rests on; drop all messages when another might not fit; look up; answer."""
+    task, stage = ask.state["task"], ask.state["stage"]
+    if stage == 1:
+        message = ask.state["message"]
+        return memory_r1.write_tags(memory_r1.Call("add", text=message) if message in task.gold else memory_r1.Call("noop"))
+    if stage == 2:
+        return agemem.write_tags("summary", STAGED.empty) if ask.state["nearly full"] else agemem.write_tags("noop", "")
+    missing = [note for note in task.gold if note not in ask.state["found"] and note in ask.state["memory"].split("\n")]
+    if missing:
+        return agemem.write_tags("retrieve", " ".join(missing))
+    return agemem.write_tags("answer", task.answers[0] if set(task.gold) <= set(ask.state["found"]) else "nothing")
+
+
+def random_stage(ask: Ask, rng: random.Random) -> str:
+    """`gold_stage` half of the time. Else it notes or leaves any message, and in between and at the end makes any call."""
+    if rng.random() < 0.5:
+        return gold_stage(ask, rng)
+    if ask.state["stage"] == 1:
+        call = memory_r1.Call("add", text=ask.state["message"])
+        return memory_r1.write_tags(rng.choice([call, memory_r1.Call("noop")]))
+    calls = [("noop", ""), ("summary", STAGED.empty), ("filter", ask.state["task"].question)]
+    calls += [("retrieve", ask.state["task"].question), ("answer", "nothing")] if ask.state["stage"] == 3 else []
+    return agemem.write_tags(*rng.choice(calls))

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import math
 import random
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -35,6 +34,7 @@ from memlab.episode import Ask, Episode, Messages, Outcome
 from memlab.memory import Event, TextMemory, sentences
 from memlab.papers import Paper
 from memlab.papers.memagent import some_of
+from memlab.papers.tags import first_tag
 from memlab.worlds.lookup import Lookup, Objectives, Search
 from memlab.worlds.scoring import exact_match, token_f1
 from memlab.worlds.sentences import PEOPLE, PETS, TWO_HOP_QUESTION, parse, question, reason, value_of
@@ -87,11 +87,10 @@ def parse_action(text: str) -> Action:
 
 def parse_tags(text: str) -> Action:
     """What an instruct model wrote, read at its first <search> or <answer>: a tag that is not closed ends with the text."""
-    action = re.search(r"<(search|answer)>(.*?)(?:</\1>|$)", text, re.DOTALL)
-    before = text[: action.start()] if action else text
-    state = re.search(r"<state>(.*?)(?:</state>|$)", before, re.DOTALL)
-    name, argument = (action[1], " ".join(action[2].split())) if action else ("", "")
-    return Action(" ".join((state[1] if state else before).split()), name, argument)
+    action = first_tag(text, ("search", "answer"))
+    before = text[: action.at]
+    state = first_tag(before, ("state",))
+    return Action(state.text if state.name else " ".join(before.split()), action.name, action.text)
 
 
 def write_tags(action: Action) -> str:

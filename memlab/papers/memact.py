@@ -20,7 +20,6 @@ Dropped: division by the group's deviation, sampling a fixed number of segments 
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +30,7 @@ from memlab.memory import History, sentences
 from memlab.papers import Paper
 from memlab.papers.mem1 import EMPTY, END, answer, marked, numbered, parse_answers, reply
 from memlab.papers.memagent import some_of
+from memlab.papers.tags import first_tag
 from memlab.worlds.lookup import Lookup, Objectives, Search
 from memlab.worlds.scoring import normalise
 from memlab.worlds.sentences import parse, reason
@@ -62,11 +62,8 @@ def parse_call(text: str) -> Call:
 
 def parse_tags(text: str) -> Call:
     """What an instruct model wrote, read at its first tag: one that is not closed ends with the text."""
-    tag = re.search(r"<(search|prune|answer)([^<>]*)>(.*?)(?:</\1>|$)", text, re.DOTALL)
-    if not tag:
-        return Call("", text)
-    ids = tuple(map(int, re.findall(r"[0-9]{1,9}", tag[2]))) if tag[1] == "prune" else ()
-    return Call(tag[1], " ".join(tag[3].split()), ids)
+    tag = first_tag(text, CALLS)
+    return Call(tag.name, tag.text, tag.numbers if tag.name == "prune" else ()) if tag.name else Call("", text)
 
 
 def write_words(call: Call) -> str:

@@ -26,21 +26,17 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
-from memlab.episode import Ask, Episode, Outcome
+from memlab.episode import Ask, Episode, Messages, Outcome
 from memlab.memory import Bank, sentences
-from memlab.papers import Paper, Stage
-from memlab.papers.memagent import TINY
-from memlab.policies import pretrained
+from memlab.papers import Paper, Stage, memagent
+from memlab.papers.tags import first_tag
 from memlab.policies.base import Policy
-from memlab.policies.model import ModelPolicy
 from memlab.rollout import play
 from memlab.worlds.dialogues import Dialogue, Dialogues, Said, facts, parse
-from memlab.worlds.scoring import token_f1
+from memlab.worlds.scoring import normalise, token_f1
 
 CALLS = ("add", "update", "delete", "noop")
-SHOWN = 5  # notes that a search shows, to either agent
-CALL_TOKENS = 14  # "update", a place, a note of two facts and the end token
-ANSWER_TOKENS = 28  # four facts and the end token
+EMPTY = memagent.TINY.empty
 WINDOW = 100  # words that the context of the flush rule holds
 RIGHT = 0.5  # share of the answers that the warm start's teacher gives in full
 
@@ -49,7 +45,7 @@ def manager_prompt(notes: Sequence[str], message: str) -> str:
     """The notes are addressed by their place in this list: the ids of a bank grow without end. The place stands after its note:
     a causal model knows at that word whose note it is, and has less to look up.
     """
-    return f"notes : {' '.join(f'{note} {i}' for i, note in enumerate(notes)) or TINY.empty} new : {message} call :"
+    return f"notes : {' '.join(f'{note} {i}' for i, note in enumerate(notes)) or EMPTY} new : {message} call :"
 
 
 class Call(NamedTuple):
@@ -72,6 +68,103 @@ def parse_call(text: str) -> Call:
     return Call("", text=text)
 
 
+def values(text: str) -> list[str]:
+    """What the facts in `text` state, each once; a sentence that is no fact stands for itself."""
+    return list(dict.fromkeys(said.value if (said := parse(sentence)) else sentence for sentence in sentences(text)))
+
+
+def chat_manager(notes: Sequence[str], message: str) -> Messages:
+    """`manager_prompt` for an instruct model."""
+    return [
+        {"role": "system", "content": MANAGER},
+        {"role": "user", "content": f"{listed(notes)}\n\nMessage: {message}"},
+    ]
+
+
+MANAGER = (
+    "You keep notes of a conversation. For each message you make one call, and write nothing else:\n"
+    "<add>a new note</add>\n"
+    '<update note="2">what note 2 is to say instead</update>\n'
+    '<delete note="2"/> when note 2 is no longer true\n'
+    "<noop/> when the notes can stay as they are"
+)
+
+
+def listed(notes: Sequence[str]) -> str:
+    """Notes for an instruct model, a line each, addressed by their place."""
+    return "\n".join(["Notes:", *(f"{i}. {note}" for i, note in enumerate(notes))] if notes else ["Notes: none"])
+
+
+def chat_answer(question: str, notes: Sequence[str], distil: bool) -> Messages:
+    """The answer agent's prompt for an instruct model."""
+    how = "First copy the notes that are of use, then answer" if distil else "Answer"
+    useful = "<useful>...</useful>" if distil else ""
+    text = (
+        f"{listed(notes)}\n\nQuestion: {question}\n\n{how} in as few words as possible; if there are several answers, give all, "
+        f"separated by semicolons:\n{useful}<answer>first; second</answer>"
+    )
+    system = "You answer questions from notes, and from nothing else."
+    return [{"role": "system", "content": system}, {"role": "user", "content": text}]
+
+
+def parse_tags(text: str) -> Call:
+    """What an instruct model called, at its first tag. As in `parse_call`, what lacks its place or its text is no call."""
+    tag = first_tag(text, CALLS)
+    place = tag.numbers[0] if tag.numbers else -1
+    if tag.name == "noop":
+        return Call("noop")
+    if tag.name == "add" and tag.text:
+        return Call("add", text=tag.text)
+    if tag.name in ("update", "delete") and place >= 0 and (tag.text or tag.name == "delete"):
+        return Call(tag.name, place, tag.text if tag.name == "update" else "")
+    return Call("", text=text)
+
+
+def write_tags(call: Call) -> str:
+    """The text that `parse_tags` reads as `call`."""
+    note = f' note="{call.place}"' if call.name in ("update", "delete") else ""
+    return f"<{call.name}{note}>{call.text}</{call.name}>" if call.text else f"<{call.name}{note}/>"
+
+
+def write_answer(values: Sequence[str], useful: str = "") -> str:
+    """The text that `tagged_values` reads as `values`. useful: the notes that they rest on, if they are to be said."""
+    return (f"<useful>{useful}</useful>" if useful else "") + f"<answer>{'; '.join(values)}</answer>"
+
+
+def tagged_values(text: str, distil: bool = True) -> list[str]:
+    """The answers that an instruct model gave, each once; none without an <answer>."""
+    return list(dict.fromkeys(part.strip() for part in first_tag(text, ("answer",)).text.split(";") if part.strip()))
+
+
+@dataclass(frozen=True)
+class Style:
+    """How the two agents are asked and read, for one kind of model.
+
+    shown: notes that a search shows, to either agent. call_tokens, answer_tokens: of a completion, at most.
+    """
+
+    manager: Callable[[Sequence[str], str], str | Messages]  # notes, message
+    answer: Callable[[str, Sequence[str], bool], str | Messages]  # question, notes, distil
+    parse: Callable[[str], Call]
+    values: Callable[[str, bool], list[str]]  # what was written, distil
+    empty: str
+    call_tokens: int
+    answer_tokens: int
+    shown: int = 5
+
+
+TINY = Style(
+    manager_prompt,
+    lambda question, notes, distil: memagent.TINY.answer(question, " ".join(notes) or EMPTY),
+    parse_call,
+    lambda text, distil: values(text) if distil else [part.strip() for part in text.split(",") if part.strip()],
+    EMPTY,
+    call_tokens=14,  # "update", a place, a note of two facts and the end token
+    answer_tokens=28,  # four facts and the end token
+)
+CHAT = Style(chat_manager, chat_answer, parse_tags, tagged_values, "Nothing.", call_tokens=40, answer_tokens=96)
+
+
 def apply(bank: Bank, shown: Sequence[int], call: Call) -> None:
     """Do what was called to `bank`. shown: the ids of the notes at each place. A place that was not shown changes nothing, and
     neither does adding what a note says already, word for word.
@@ -88,21 +181,21 @@ def apply(bank: Bank, shown: Sequence[int], call: Call) -> None:
 Manager = Callable[[Ask], str]  # a rule in the manager's place
 
 
-def manage(bank: Bank, message: str, task: Any, manager: Manager | None = None, k: int = SHOWN, calls=CALLS, **state):
-    """One message: the `k` notes most like it are shown, one operation is called and, if it is among `calls`, done. Part of an
+def manage(bank, message: str, task: Any, manager: Manager | None = None, calls=CALLS, style: Style = TINY, **state):
+    """One message: the notes most like it are shown, one operation is called and, if it is among `calls`, done. Part of an
     episode; returns the call. state: what else the ask tells of itself.
     """
-    shown = bank.retrieve(message, k)
+    shown = bank.retrieve(message, style.shown)
     notes = [bank.notes[item] for item in shown]
     state |= {"task": task, "message": message, "notes": notes, "memory": "\n".join(bank.notes.values())}
-    ask = Ask(manager_prompt(notes, message), CALL_TOKENS, state)
-    call = parse_call(manager(ask) if manager else (yield ask))
+    ask = Ask(style.manager(notes, message), style.call_tokens, state)
+    call = style.parse(manager(ask) if manager else (yield ask))
     if call.name in calls:
         apply(bank, shown, call)
     return call
 
 
-def answer(bank: Bank, question: str, task: Any, reader: Policy | None = None, distil: bool = True):
+def answer(bank, question: str, task: Any, reader: Policy | None = None, distil: bool = True, style: Style = TINY):
     """One question: the notes like it are read. Part of an episode; returns the answer's values.
 
     The notes stand in the order of the alphabet. A bank has no dates: which of two homes is the later one has to be settled by
@@ -110,19 +203,15 @@ def answer(bank: Bank, question: str, task: Any, reader: Policy | None = None, d
     reader: a frozen policy that answers instead of the one that is played. distil: the useful notes are said, and their values
     are the answer; False: the values are said at once.
     """
-    notes = sorted(bank.notes[item] for item in bank.retrieve(question, SHOWN))
-    memory = " ".join(notes) or TINY.empty
-    state = {"task": task, "question": question, "notes": notes, "memory": memory, "distil": distil}
-    text = yield Ask(TINY.answer(question, memory), ANSWER_TOKENS, state, by=reader)
-    return values(text) if distil else [part.strip() for part in text.split(",") if part.strip()]
+    notes = sorted(bank.notes[item] for item in bank.retrieve(question, style.shown))
+    state = {"task": task, "question": question, "notes": notes, "memory": " ".join(notes) or style.empty, "distil": distil}
+    text = yield Ask(style.answer(question, notes, distil), style.answer_tokens, state, by=reader)
+    return style.values(text, distil)
 
 
-def values(text: str) -> list[str]:
-    """What the facts in `text` state, each once; a sentence that is no fact stands for itself."""
-    return list(dict.fromkeys(said.value if (said := parse(sentence)) else sentence for sentence in sentences(text)))
-
-
-def episode(task: Dialogue, manager: Manager | None = None, reader: Policy | None = None, distil: bool = True) -> Episode:
+def episode(
+    task: Dialogue, manager: Manager | None = None, reader: Policy | None = None, distil: bool = True, style: Style = TINY
+) -> Episode:
     """A whole conversation, message by message, then all its questions. Reward: the share of them that is answered exactly.
 
     manager: a rule in the manager's place. reader: the answer agent, if it is not the policy that is played.
@@ -130,11 +219,11 @@ def episode(task: Dialogue, manager: Manager | None = None, reader: Policy | Non
     bank = Bank()
     for turn, message in enumerate(task.messages):
         bank.turn = turn
-        yield from manage(bank, message, task, manager)
-    return (yield from questioned(bank, task, reader, distil))
+        yield from manage(bank, message, task, manager, style=style)
+    return (yield from questioned(bank, task, reader, distil, style))
 
 
-def flushed(task: Dialogue, reader: Policy | None = None) -> Episode:
+def flushed(task: Dialogue, reader: Policy | None = None, style: Style = TINY) -> Episode:
     """A production agent's rule (OpenClaw): messages stay in context; when it is 80 % full, what they state is appended to the
     notes, and the context is emptied. The questions are asked of the notes and of the messages that are still there.
     """
@@ -147,14 +236,14 @@ def flushed(task: Dialogue, reader: Policy | None = None) -> Episode:
             bank.add(*(said for said in dict.fromkeys(recent) if parse(said) and said not in known))
             recent = []
     bank.add(*recent)
-    return (yield from questioned(bank, task, reader))
+    return (yield from questioned(bank, task, reader, style=style))
 
 
-def questioned(bank: Bank, task: Dialogue, reader: Policy | None = None, distil: bool = True):
+def questioned(bank: Bank, task: Dialogue, reader: Policy | None = None, distil: bool = True, style: Style = TINY):
     """All questions of a conversation that was heard. Part of an episode; returns its outcome, with what became of the facts."""
     given = []
     for question in task.questions:
-        given.append((yield from answer(bank, question, task, reader, distil)))
+        given.append((yield from answer(bank, question, task, reader, distil, style)))
     right, f1 = marked(given, task.answers)
     held = {said[:3] for note in bank.notes.values() for said in facts(note)}
     wrong = {said[:2] for sentence in task.stale for said in facts(sentence) if said[:3] in held}
@@ -183,7 +272,8 @@ def questioned(bank: Bank, task: Dialogue, reader: Policy | None = None, distil:
 def marked(given: Sequence[Sequence[str]], golds: Sequence[Sequence[str]]) -> tuple[float, float]:
     """Shares of the questions whose values are exactly right, in any order, and the mean token F1."""
     pairs = list(zip(given, golds, strict=True))
-    exact = sum(set(values) == set(gold) for values, gold in pairs) / len(pairs)
+    names = lambda values: {" ".join(normalise(value)) for value in values}  # noqa: E731
+    exact = sum(names(values) == names(gold) for values, gold in pairs) / len(pairs)
     return exact, sum(token_f1(" ".join(values), (" ".join(gold),)) for values, gold in pairs) / len(pairs)
 
 
@@ -227,16 +317,22 @@ class Moments:
     others: int = 3
 
     def make(self, rng: random.Random, size: int = 0) -> Moment:
-        notes, message, own, rest = rng.choice(_moments(self.count, self.sessions, small_talk=self.others > 0))
-        asked = own | dict(rng.sample(list(rest.items()), min(self.others, len(rest))))
-        return Moment(notes, message, tuple(asked), tuple(asked.values()))
+        return drawn(rng, _moments(self.count, self.sessions, small_talk=self.others > 0), self.others)
 
 
 Asked = dict[str, tuple[str, ...]]  # question -> its values
+Heeded = tuple[tuple[str, ...], str, Asked, Asked]  # notes, message, what it speaks of, what else was known
+
+
+def drawn(rng: random.Random, moments: Sequence[Heeded], others: int) -> Moment:
+    """One of `moments`, asked about its message and `others` of what else was known."""
+    notes, message, own, rest = rng.choice(moments)
+    asked = own | dict(rng.sample(list(rest.items()), min(others, len(rest))))
+    return Moment(notes, message, tuple(asked), tuple(asked.values()))
 
 
 @lru_cache(maxsize=4)
-def _moments(count: int, sessions: int, small_talk: bool) -> list[tuple[tuple[str, ...], str, Asked, Asked]]:
+def _moments(count: int, sessions: int, small_talk: bool) -> list[Heeded]:
     """Of every message: a bank before it, and the questions that it speaks of and others, with what held then. Messages about
     which nothing can be asked are left out.
 
@@ -244,7 +340,7 @@ def _moments(count: int, sessions: int, small_talk: bool) -> list[tuple[tuple[st
     """
     rng, moments = random.Random(f"moments/{count}/{sessions}"), []
     fallible = lambda ask: (random_valid if rng.random() < 0.2 else oracle)(ask, rng)  # noqa: E731
-    for task in _training(count, sessions):
+    for task in training_dialogues(count, sessions):
         banks: list[tuple[str, ...]] = []
         true: list[tuple[str, ...]] = []
         next(_hear(task, banks, fallible), None)
@@ -259,7 +355,7 @@ def _moments(count: int, sessions: int, small_talk: bool) -> list[tuple[tuple[st
 
 
 @lru_cache(maxsize=4)
-def _training(count: int, sessions: int) -> list[Dialogue]:
+def training_dialogues(count: int, sessions: int) -> list[Dialogue]:
     """Conversations with `count` questions in all, always the same."""
     rng, tasks, left = random.Random(f"training/{count}/{sessions}"), [], count
     while left:
@@ -269,25 +365,30 @@ def _training(count: int, sessions: int) -> list[Dialogue]:
     return tasks
 
 
-def _hear(task: Dialogue, banks: list[tuple[str, ...]], manager: Manager | None = None) -> Episode:
+def _hear(task: Dialogue, banks: list[tuple[str, ...]], manager: Manager | None = None, style: Style = TINY) -> Episode:
     """A conversation without its questions. Fills `banks` with the notes before each message and after the last one."""
     bank = Bank()
     for message in task.messages:
         banks.append(tuple(bank.notes.values()))
-        yield from manage(bank, message, task, manager)
+        yield from manage(bank, message, task, manager, style=style)
     banks.append(tuple(bank.notes.values()))
     return Outcome(0.0, "")
 
 
 class Heard:
-    """The world of the answer agent: the same questions, over the banks that `manager` kept of their whole conversations."""
+    """The world of the answer agent: the same questions, over the banks that `manager` kept of their whole conversations.
+
+    tasks: other conversations than those that the manager was trained on.
+    """
 
     name = "heard"
 
-    def __init__(self, manager: Policy, count: int = 152, sessions: int = 8):
-        tasks = _training(count, sessions)
+    def __init__(
+        self, manager: Policy, count: int = 152, sessions: int = 8, tasks: Sequence[Dialogue] = (), style: Style = TINY
+    ):
+        tasks = tasks or training_dialogues(count, sessions)
         kept: list[list[tuple[str, ...]]] = [[] for _ in tasks]
-        play([_hear(task, banks) for task, banks in zip(tasks, kept, strict=True)], manager)
+        play([_hear(task, banks, style=style) for task, banks in zip(tasks, kept, strict=True)], manager)
         self.moments = [
             Moment(banks[-1], "", (question,), (answer,))
             for task, banks in zip(tasks, kept, strict=True)
@@ -298,7 +399,7 @@ class Heard:
         return rng.choice(self.moments)
 
 
-def moment(task: Moment, reader: Policy | None = None, distil: bool = True) -> Episode:
+def moment(task: Moment, reader: Policy | None = None, distil: bool = True, style: Style = TINY) -> Episode:
     """The manager's bandit: one operation, and the reward is the answer agent's: the share of right answers. Without a message
     the answer agent alone is asked.
     """
@@ -307,10 +408,10 @@ def moment(task: Moment, reader: Policy | None = None, distil: bool = True) -> E
     bank.add(*task.notes)
     bank.turn = 0
     if task.message:
-        yield from manage(bank, task.message, task)
+        yield from manage(bank, task.message, task, style=style)
     given = []
     for question in task.questions:
-        given.append((yield from answer(bank, question, task, reader, distil)))
+        given.append((yield from answer(bank, question, task, reader, distil, style)))
     right, f1 = marked(given, task.answers)
     return Outcome(right, _written(given), {"f1": f1}, tuple(bank.events))
 
@@ -402,22 +503,24 @@ def _asks(question: str, said: Said | None) -> bool:
 
 def _said(ask: Ask, found: Sequence[Said]) -> str:
     words = map(str, found) if ask.state["distil"] else [" , ".join(said.value for said in found)]
-    return " ".join(words) or TINY.empty
+    return " ".join(words) or EMPTY
 
 
-def _manager_learns(start, out, others: int = Moments.others, distil: bool = True) -> dict:
-    """With the answer agent frozen as it begins."""
-    reader = ModelPolicy(*pretrained.load(start), temperature=0)
-    return {"world": Moments(others=others), "episode": partial(moment, reader=reader, distil=distil)}
+def stages(world=None, tasks: Callable[[], Sequence[Dialogue]] = tuple, distil: bool = True, style: Style = TINY):
+    """The manager learns with the answer agent frozen as it begins; then the answer agent, with the manager as it was trained.
 
+    world: the manager's (default: `Moments()`). tasks: the conversations that the answer agent is asked about.
+    """
+    episode = partial(moment, distil=distil, style=style)
 
-def _reader_learns(start, out, distil: bool = True) -> dict:
-    """With the manager frozen as it was trained."""
-    manager = ModelPolicy(*pretrained.load(out / "policy"), temperature=0)
-    return {"world": Heard(manager), "episode": partial(moment, distil=distil)}
+    def manager(freeze, start, out) -> dict:
+        return {"world": world or Moments(), "episode": partial(episode, reader=freeze(start))}
 
+    def reader(freeze, start, out) -> dict:
+        return {"world": Heard(freeze(out / "policy"), tasks=tasks(), style=style), "episode": episode}
 
-MANAGER, READER = Stage(prepare=_manager_learns), Stage("reader", _reader_learns)
+    return Stage(prepare=manager), Stage("reader", reader)
+
 
 PAPER = Paper(
     name="memory_r1",
@@ -444,14 +547,8 @@ PAPER = Paper(
         "no-distillation": "no-distillation-0",
     },
     ablations={"linked-only": {}},  # the paper's own reward
-    stages=(MANAGER, READER),
-    variants={
-        "no-distillation": (
-            Stage(prepare=partial(_manager_learns, distil=False)),
-            Stage("reader", partial(_reader_learns, distil=False)),
-        ),
-        "linked-only": (Stage(prepare=partial(_manager_learns, others=0)), READER),
-    },
+    stages=stages(),
+    variants={"no-distillation": stages(distil=False), "linked-only": stages(Moments(others=0))},
     warmstart={"tasks": 9000, "sizes": (2, 4, 8), "learning_rate": 3e-3},
     train_sizes=(8,),
     train_steps=100,

@@ -26,6 +26,14 @@ class Trainable(NamedTuple):
     backend: str
     sampler: Callable | None
 
+    def frozen(self) -> Policy:
+        """The model as an agent that is asked and not trained: greedy."""
+        if self.backend == "unsloth":
+            return GreedyPolicy(self.model, self.tokenizer)
+        from memlab.policies.model import ModelPolicy
+
+        return ModelPolicy(self.model, self.tokenizer, temperature=0)
+
 
 def load_trainable(
     source: str,
@@ -170,6 +178,36 @@ class TrainerPolicy(Policy):
             sampled, _ = self.trainer._generate_single_turn([prompts[i].ids for i in fits], None, {}, 1)
             for i, ids in zip(fits, sampled, strict=True):
                 ids = list(ids)[: prompts[i].ask.max_tokens]
+                text = self.tokenizer.decode(ids, skip_special_tokens=True)
+                done[i] = Completion(text, ids, truncated=ids[-1] != self.tokenizer.eos_token_id)
+        return done
+
+
+class GreedyPolicy(Policy):
+    """The model's own `generate`, without chance: Unsloth switches to its decoder there, and back to training afterwards."""
+
+    name = "model"
+
+    def __init__(self, model, tokenizer, batch_tokens: int = 24_576):
+        super().__init__(tokenizer)
+        self.model, self.batch_tokens, self.window = model, batch_tokens, model.config.max_position_embeddings
+
+    def complete(self, prompts: list[Prompt]) -> list[Completion]:
+        import torch
+
+        done = [Completion("", overflow=len(p.ids) + p.ask.max_tokens > self.window) for p in prompts]
+        left = sorted((i for i, d in enumerate(done) if not d.overflow), key=lambda i: len(prompts[i].ids))
+        while left:
+            longest = max(len(prompts[i].ids) + prompts[i].ask.max_tokens for i in left)
+            batch, left = left[: max(1, self.batch_tokens // longest)], left[max(1, self.batch_tokens // longest) :]
+            limit, width = max(prompts[i].ask.max_tokens for i in batch), max(len(prompts[i].ids) for i in batch)
+            padded = self.tokenizer.pad({"input_ids": [prompts[i].ids for i in batch]}, padding_side="left", return_tensors="pt")
+            with torch.no_grad():
+                written = self.model.generate(**padded.to(self.model.device), max_new_tokens=limit, do_sample=False)
+            for i, ids in zip(batch, written[:, width:].tolist(), strict=True):
+                ids = ids[: prompts[i].ask.max_tokens]
+                if self.tokenizer.eos_token_id in ids:
+                    ids = ids[: ids.index(self.tokenizer.eos_token_id) + 1]
                 text = self.tokenizer.decode(ids, skip_special_tokens=True)
                 done[i] = Completion(text, ids, truncated=ids[-1] != self.tokenizer.eos_token_id)
         return done

@@ -27,6 +27,7 @@ DEVICES = {
     "4090": (165, 1008), "3090": (71, 936), "T4": (65, 300), "cpu": (0.05, 20),
 }  # fmt: skip
 REFERENCE = "A100"  # assumed where the device is not known
+REFERENCE_BYTES = 80e9
 EFFICIENCY = {"unsloth": 0.30, "trl": 0.15, "cpu": 0.5}  # assumed share of the matrix peak reached in a training step
 LAUNCH_S = {"unsloth": 0.4e-3, "trl": 1.0e-3, "cpu": 0.0}  # assumed seconds of kernel launches a layer and decoded token
 
@@ -105,11 +106,15 @@ SHAPES = {
 
 @dataclass(frozen=True)
 class Work:
-    """One trajectory: turns (each a row), and tokens of a turn's prompt and completion, at most."""
+    """One trajectory: turns (each a row), and tokens of a turn's prompt and completion, at most.
+
+    asked: turns of a frozen agent, which are sampled and are no rows.
+    """
 
     turns: float
     prompt: int
     completion: int
+    asked: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -153,8 +158,10 @@ def estimate(
     lora_rank: int = 16,
     four_bit: bool = False,
     batch_tokens: int = 24_576,
+    agents: int = 1,
 ) -> Estimate:
     """What training `model` takes. settings: GRPOSettings. lora_rank 0: all weights are trained, in float32.
+    agents: of which one is trained at a time, for all steps, and the others are frozen copies.
 
     Logits: rows of a micro-batch x completion x vocabulary x 4 bytes, twice (value and gradient); Unsloth: one row at a time.
     Activations: with checkpointing, each layer's input, and the inside of one layer.
@@ -165,7 +172,7 @@ def estimate(
     half = 4 if backend == "cpu" else 2  # bytes a number, and of weights that are not trained
     if lora_rank:
         body = shape.matrices * (NF4_BYTES if four_bit else half)
-        weights = body + (shape.parameters - shape.matrices) * half
+        weights = agents * (body + (shape.parameters - shape.matrices) * half)
         trained = shape.lora_parameters(lora_rank)
     else:
         weights, trained = 0.0, shape.parameters
@@ -176,17 +183,17 @@ def estimate(
 
     tflops, bandwidth = DEVICES[device_key(device)]
     trajectories = settings.tasks * settings.group
-    tokens = trajectories * work.turns * length
     passes = 4 if lora_rank else 5  # forward, recomputation, and the backward pass of one (LoRA) or both (all) gradients
-    compute = tokens * shape.flops_a_token * (1 + passes) / (EFFICIENCY[backend] * tflops * 1e12)  # 1: the rollout's prefill
+    tokens = trajectories * length * (work.turns * (1 + passes) + work.asked)  # 1, asked: the rollout's prefill
+    compute = tokens * shape.flops_a_token / (EFFICIENCY[backend] * tflops * 1e12)
     batches = math.ceil(trajectories / sampled)
-    decode = work.turns * work.completion * batches
+    decode = (work.turns + work.asked) * work.completion * batches
     decode *= shape.layers * LAUNCH_S[backend] + (shape.parameters * half + kv_cache) / (bandwidth * 1e9)
     seconds = compute + decode
     return Estimate(
         model, backend, device, weights, 16 * trained, held, logits, kv_cache,
         download=2.0 * shape.parameters if model.startswith("hub:") else 0.0,
-        step_seconds=seconds, hours=seconds * settings.steps / 3600,
+        step_seconds=seconds, hours=agents * seconds * settings.steps / 3600,
     )  # fmt: skip
 
 
@@ -207,15 +214,19 @@ def device_key(name: str) -> str:
 
 def work_of(paper: Paper, sizes: Sequence[int] | None = None, n: int = 32) -> Work:
     """Measured on `n` episodes of the paper played by its random-valid rule; needs no model and no tokenizer."""
-    rng, turns, words, limit = random.Random(0), 0, 0, 0
+    rng, words, limit = random.Random(0), 0, 0
+    turns = {True: 0, False: 0}  # of the agent that is trained first, and of one that is frozen
+    how = paper.stages[0].prepare(lambda weights: "frozen", "", Path())
+    world, episode = how.get("world", paper.world), how.get("episode", paper.episode)
     for _ in range(n):
-        run = paper.episode(paper.world.make(rng, rng.choice(sizes or paper.train_sizes)))
+        run = episode(world.make(rng, rng.choice(sizes or paper.train_sizes)))
         ask = next(run)
         try:
             while True:
                 text = ask.prompt if isinstance(ask.prompt, str) else " ".join(m["content"] for m in ask.prompt)
-                turns, words, limit = turns + 1, max(words, len(text.split())), max(limit, ask.max_tokens)
+                turns[ask.by is None] += 1
+                words, limit = max(words, len(text.split())), max(limit, ask.max_tokens)
                 ask = run.send(paper.random_valid(ask, rng))
         except StopIteration:
             continue
-    return Work(turns / n, int(TOKENS_A_WORD * words) + TEMPLATE_TOKENS, limit)
+    return Work(turns[True] / n, int(TOKENS_A_WORD * words) + TEMPLATE_TOKENS, limit, turns[False] / n)

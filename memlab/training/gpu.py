@@ -16,7 +16,8 @@ from pathlib import Path
 from memlab import accelerator, papers, presets
 from memlab.papers import Paper
 from memlab.papers.instruct import instruct
-from memlab.training.estimate import SHAPES, Estimate, estimate, shape_of, work_of
+from memlab.policies.base import Policy
+from memlab.training.estimate import REFERENCE, REFERENCE_BYTES, SHAPES, Estimate, estimate, shape_of, work_of
 from memlab.training.grpo import GRPOSettings
 
 # Every number below is the paper's own (and its training scripts'), except what the comment says.
@@ -26,11 +27,15 @@ RECIPES = {
     "memagent": COMMON | dict(group=16, warmup_steps=20, beta=0.001, scale="none"),  # arXiv 2507.02259
     "mem1": COMMON | dict(group=16, warmup_steps=50, beta=0.001, scale="none"),  # 2506.15841: PPO there, so no group and no scale
     "memact": COMMON | dict(group=8, warmup_steps=0, beta=0.0, scale="group"),  # 2510.12635, its version 1; no KL is mentioned
+    # 2508.19828: division by the deviation, a warm-up and a KL, without their sizes: those are ours
+    "memory_r1": COMMON | dict(group=8, warmup_steps=10, beta=0.001, scale="group"),
+    "agemem": COMMON | dict(group=8, warmup_steps=0, beta=0.1, scale="group"),  # 2601.01885; its learning rate is not stated
 }
 SMALL_LEARNING_RATE = 1e-4  # below a billion parameters: adapters of a small model move too little at 2e-5 in 200 steps
 LORA_RANK = 16
 CPU_HOURS = 24  # a run estimated to take longer does not fall back to a CPU
 WARM_START = dict(tasks=1500, batch_size=16, learning_rate=5e-4)
+LONG_TASKS = {"memory_r1": 200, "agemem": 500}  # one has many turns, each a row: about as many rows as the others' 1,500
 
 
 @dataclass(frozen=True)
@@ -57,10 +62,14 @@ def plan_run(
     steps: int | None = None,
     start: str = "warmstart",
     four_bit: bool = False,
+    dry: bool = False,
 ) -> Plan:
     """Decide backend, settings and micro-batches of a run. Loads no weights and downloads nothing.
 
-    model: a name of `SHAPES`, or a directory (default: the preset's). task: "english" or "hotpotqa"; the tiny model has its own.
+    dry: the plan will not be run; without a GPU here it is for a `REFERENCE`.
+
+    model: a name of `SHAPES`, or a directory (default: the preset's). task: of `memlab.papers.instruct.TASKS`; the tiny model has
+    its own.
     Raises ValueError (a name that is not there), NoAccelerator (the model needs a GPU): one sentence and one command.
     """
     dial = presets.get(preset)
@@ -68,10 +77,13 @@ def plan_run(
     shape_of(model)  # a name that is not there is an error before anything else
     chosen = papers.get(paper) if model == "tiny" else instruct(papers.get(paper), task)
     decided = accelerator.decide(dial)
+    if dry and decided.device == "cpu" and model != "tiny":
+        decided = replace(decided, backend="unsloth", device="cuda", precision="bf16")
+        decided = replace(decided, notice=f"{decided.notice}\nwhat it would take on one {REFERENCE} with Unsloth:")
     settings = settings_of(chosen, model, dial, seed, steps, start)
     rank = 0 if model == "tiny" else LORA_RANK
     guess = partial_estimate(chosen, model, decided, rank, four_bit)
-    settings = _fit(settings, guess)
+    settings = _fit(settings, guess, _room(decided))
     if decided.device == "cpu" and guess(settings).hours > CPU_HOURS:
         raise accelerator.NoAccelerator(f"{decided.notice} ({model} would take {guess(settings).hours:.0f} hours)")
     return Plan(chosen, task if rank else "tiny", model, settings, decided, guess(settings), rank, four_bit, start)
@@ -95,13 +107,14 @@ def settings_of(paper: Paper, model: str, preset, seed: int, steps: int | None, 
 
 def partial_estimate(paper: Paper, model: str, decided, rank: int, four_bit: bool) -> Callable[[GRPOSettings], Estimate]:
     """`estimate` of this paper, model and machine, as a function of the settings."""
-    work = work_of(paper)
-    device = "cpu"
-    if decided.device == "cuda":
-        import torch
+    import torch
 
-        device = torch.cuda.get_device_name()
-    return lambda settings: estimate(model, settings, work, decided.backend if rank else _plain(decided), device, rank, four_bit)
+    work, agents = work_of(paper), len(paper.stages)
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else REFERENCE
+    if decided.device == "cpu":
+        device = "cpu"
+    backend = decided.backend if rank else _plain(decided)
+    return lambda settings: estimate(model, settings, work, backend, device, rank, four_bit, agents=agents)
 
 
 def run(plan: Plan, out: str | Path, resume: bool = False, on_step: Callable[[dict], None] | None = None) -> Path:
@@ -112,60 +125,77 @@ def run(plan: Plan, out: str | Path, resume: bool = False, on_step: Callable[[di
     smaller = f"memlab train {plan.paper.name} --preset gpu --model smollm2"
     if small := accelerator.too_small(plan.estimate.peak, plan.model, smaller):
         raise accelerator.NoAccelerator(small)
-    from memlab.policies.backends import load_trainable
-    from memlab.training.train import train
+    from memlab.policies.backends import Trainable, load_adapter, load_trainable
+    from memlab.training.train import train_stages
 
     work = work_of(plan.paper)
-    source, adapter = start_of(plan)
-    loaded = load_trainable(
-        source,
-        plan.accelerator,
-        plan.lora_rank,
-        plan.four_bit,
-        window=64 * -(-2 * (work.prompt + work.completion) // 64),  # words were counted, not tokens: twice is ample
-        adapter=adapter,
-        seed=plan.settings.seed,
-    )
-    warm = Path(out) / "warmstart"
-    if plan.start == "warmstart" and plan.lora_rank:
-        warm_start(plan, loaded, warm)
-    return train(
-        plan.paper, loaded.model, loaded.tokenizer, plan.settings, out, resume, on_step=on_step, sampler=loaded.sampler
-    )
+    window = 64 * -(-2 * (work.prompt + work.completion) // 64)  # words were counted, not tokens: twice is ample
 
+    def load(weights, machine=plan.accelerator) -> Trainable:
+        source, adapter = (plan.model, weights) if plan.lora_rank else (str(weights), None)
+        return load_trainable(source, machine, plan.lora_rank, plan.four_bit, window, adapter, plan.settings.seed)
 
-def start_of(plan: Plan) -> tuple[str, str | None]:
-    """(weights, adapter) that a plan begins with."""
+    def freeze(weights) -> Policy:  # a second model beside the one that learns, without an engine of its own
+        beside = load(weights, replace(plan.accelerator, fast_inference=False))
+        beside.model.to(plan.accelerator.device)
+        return beside.frozen()
+
     if not plan.lora_rank:
-        from memlab import contenders
+        return train_stages(plan.paper, weights_of(plan), plan.settings, out, resume, load, freeze, on_step=on_step)
+    learner = load(None)
 
-        return ("tiny" if plan.start == "untrained" else contenders.weights_of(papers.get(plan.paper.name), plan.start)), None
-    if plan.start in ("warmstart", "untrained"):
-        return plan.model, None
-    return plan.model, str(Path(plan.start) / "policy" if (Path(plan.start) / "policy").is_dir() else Path(plan.start))
+    def again(adapter: Path) -> Trainable:  # one model for all stages: only its adapters begin anew
+        load_adapter(learner.model, adapter)
+        return learner
+
+    start = start_of(plan, learner, Path(out))
+    return train_stages(plan.paper, start, plan.settings, out, resume, again, freeze, on_step=on_step)
 
 
-def warm_start(plan: Plan, loaded, directory: Path) -> None:
-    """Teach the format, with choices made at random, always in natural English; or load what was taught before."""
-    from memlab.policies.backends import load_adapter
+def weights_of(plan: Plan) -> str:
+    """Where the tiny model's weights are that a plan begins with."""
+    from memlab import contenders
+
+    return "tiny" if plan.start == "untrained" else contenders.weights_of(papers.get(plan.paper.name), plan.start)
+
+
+def start_of(plan: Plan, learner, out: Path) -> Path:
+    """The adapter that a plan begins with: in `out` if it is made for this run, or was by the part of it that was cut short."""
     from memlab.training.train import save_policy
+
+    if plan.start not in ("warmstart", "untrained"):
+        return Path(plan.start) / "policy" if (Path(plan.start) / "policy").is_dir() else Path(plan.start)
+    directory = out / plan.start
+    if not directory.is_dir():
+        if plan.start == "warmstart":
+            warm_start(plan, learner)
+        out.mkdir(parents=True, exist_ok=True)
+        save_policy(learner.model, learner.tokenizer, directory)
+    return directory
+
+
+def warm_start(plan: Plan, loaded) -> None:
+    """Teach the format, with choices made at random, always in natural English."""
     from memlab.training.warmstart import finetune
 
-    if directory.is_dir():
-        return load_adapter(loaded.model, directory)
     paper = instruct(papers.get(plan.paper.name), "english")
     with tempfile.TemporaryDirectory() as work:
         told = WARM_START | {name: paper.warmstart[name] for name in ("sizes", "right") if name in paper.warmstart}
+        told["tasks"] = LONG_TASKS.get(paper.name, told["tasks"])
         finetune(paper, paper.random_valid, loaded.model, loaded.tokenizer, work, seed=plan.settings.seed, **told)
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    save_policy(loaded.model, loaded.tokenizer, directory)
 
 
-def _fit(settings: GRPOSettings, guess: Callable[[GRPOSettings], Estimate]) -> GRPOSettings:
-    """The fewest micro-batches with which activations and logits take no more than what the rest leaves of the GPU."""
+def _room(decided: accelerator.Accelerator) -> float:
+    """Bytes that a run may take: most of the GPU's free memory, of a `REFERENCE`'s if there is none, or a laptop's."""
     import torch
 
-    room = 0.8 * torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else 8e9
+    if decided.device == "cpu":
+        return 8e9
+    return 0.8 * (torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else REFERENCE_BYTES)
+
+
+def _fit(settings: GRPOSettings, guess: Callable[[GRPOSettings], Estimate], room: float) -> GRPOSettings:
+    """The fewest micro-batches with which a run takes at most `room` bytes."""
     trajectories = settings.tasks * settings.group
     for micro in (m for m in range(1, trajectories + 1) if trajectories % m == 0):
         settings = replace(settings, micro_batches=micro)

@@ -68,7 +68,7 @@ def ablation(paper: Paper, name: str) -> None:
 
 
 def _one_stage(**told) -> tuple[Stage, ...]:
-    return (Stage(prepare=lambda start, out: told),)
+    return (Stage(prepare=lambda freeze, start, out: told),)
 
 
 def _train(paper: Paper, name: str, start: Path, stages: tuple[Stage, ...], seed: int = 0) -> None:

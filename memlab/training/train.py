@@ -22,6 +22,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from datasets import Dataset
 from transformers import PrinterCallback, TrainerCallback
@@ -29,7 +30,8 @@ from transformers import PrinterCallback, TrainerCallback
 from memlab.manifest import MANIFEST, ManifestError, verify_manifest, write_manifest
 from memlab.papers import Paper
 from memlab.policies import pretrained
-from memlab.policies.backends import load_adapter
+from memlab.policies.backends import Trainable, load_adapter
+from memlab.policies.base import Policy
 from memlab.policies.model import ModelPolicy
 from memlab.presets import Preset
 from memlab.rollout import play
@@ -137,17 +139,33 @@ def train(
     return out / "policy"
 
 
-def train_stages(paper: Paper, start, settings: GRPOSettings, out: str | Path, resume: bool = False, **kwargs) -> Path:
+def from_weights(path) -> Trainable:
+    """All weights of the policy at `path`, to be trained or frozen."""
+    return Trainable(*pretrained.load(path), "cpu", None)
+
+
+def train_stages(
+    paper: Paper,
+    start,
+    settings: GRPOSettings,
+    out: str | Path,
+    resume: bool = False,
+    load: Callable[[Any], Trainable] = from_weights,
+    freeze: Callable[[Any], Policy] = lambda path: from_weights(path).frozen(),
+    **kwargs,
+) -> Path:
     """All that `paper` trains: each of its stages in its folder of `out`, from the weights at `start`.
 
-    Returns what `train` does for the first. kwargs: of `train`, for every stage. With `resume`, a stage that has ended is kept,
-    and one that has not begun begins.
+    Returns what `train` does for the first. load, freeze: weights to be trained, and those of an agent that is only asked, from
+    where they are. kwargs: of `train`, for every stage. With `resume`, a stage that has ended is kept, and one that has not begun
+    begins.
     """
     for stage in paper.stages:
         folder = Path(out) / stage.folder
         begun = resume and (not stage.folder or (folder / "run.json").exists())
-        model, tokenizer = pretrained.load(start)
-        train(paper, model, tokenizer, settings, folder, resume=begun, **stage.prepare(start, Path(out)), **kwargs)
+        model, tokenizer, _, sampler = load(start)
+        how = stage.prepare(freeze, start, Path(out)) | {"sampler": sampler} | kwargs
+        train(paper, model, tokenizer, settings, folder, resume=begun, **how)
     return Path(out) / "policy"
 
 

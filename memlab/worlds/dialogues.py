@@ -102,17 +102,23 @@ _SHAPES = {
     for form in ("further", "first", "gone")
     if getattr(telling, form)
 }
-_PATTERNS = [
-    (re.compile(re.escape(shape).replace(r"\{s\}", r"(?P<s>\w+)").replace(r"\{v\}", r"(?P<v>\w+)")), *what)
-    for shape, what in _SHAPES.items()
-]
+def _pattern(shape: str) -> re.Pattern:
+    """Of a telling, in the tiny language ("mira adopted rex .") or in English ("Mira adopted Rex.")."""
+    named = re.escape(shape).replace(r"\{s\}", r"(?P<s>\w+)").replace(r"\{v\}", r"(?P<v>\w+)")
+    return re.compile(named.replace(r"\ \.", r"\ ?\."), re.IGNORECASE)
+
+
+_PATTERNS = [(_pattern(shape), *what) for shape, what in _SHAPES.items()]
 
 
 def parse(sentence: str) -> Said | None:
-    """What `sentence` says, or None if it is none of the shapes above. Told in the same words first and later, it is "first"."""
+    """What `sentence` says, or None if it is none of the shapes above. Told in the same words first and later, it is "first".
+
+    English is read as well, and comes back in the tiny language, its names in lower case.
+    """
     for pattern, relation, form, telling in _PATTERNS:
         if match := pattern.fullmatch(sentence):
-            return Said(relation, match["s"], match["v"], form, telling)
+            return Said(relation, match["s"].lower(), match["v"].lower(), form, telling)
     return None
 
 
@@ -123,7 +129,7 @@ def facts(text: str) -> list[Said]:
 
 def plain(sentence: str) -> str:
     """`sentence` without a first "now" and a last "again", which change nothing: a note that says less may still say it."""
-    return re.sub(r"^now | again(?= \.$)", "", sentence)
+    return re.sub(r"^now | again(?= ?\.$)", "", sentence, flags=re.IGNORECASE)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ Nothing is drawn anew: a task is the other world's, rendered. So a rule for the 
 
 from __future__ import annotations
 
+import functools
 import random
 import re
 from collections.abc import Callable
@@ -56,22 +57,22 @@ def in_english(rule: Rule, empty: tuple[str, str], write: Callable[[str, Ask], s
     """
     tiny_empty, english_empty = empty
 
+    @functools.wraps(rule)
     def english_rule(ask: Ask, rng: random.Random) -> str:
         told = {name: tiny_empty if value == english_empty else translated(value, plain) for name, value in ask.state.items()}
         return write(rule(replace(ask, state=told), rng), ask)
 
-    english_rule.__name__ = rule.__name__
     return english_rule
 
 
 def translated(value: Any, text: Callable[[str], str]) -> Any:
-    """`value` with `text` of every string in it: of tuples, of a dict's values, of a task's fields."""
+    """`value` with `text` of every string in it: of tuples, lists and sets, of a dict's values, of a task's fields."""
     if isinstance(value, str):
         return text(value)
     if isinstance(value, dict):
         return {key: translated(part, text) for key, part in value.items()}
-    if isinstance(value, tuple):
-        return tuple(translated(part, text) for part in value)
+    if type(value) in (tuple, list, frozenset):
+        return type(value)(translated(part, text) for part in value)
     if not is_dataclass(value):
         return value
     return replace(value, **{each.name: translated(getattr(value, each.name), text) for each in fields(value)})

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from statistics import mean
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from memlab import evaluation, papers
 from memlab.episode import Ask
 from memlab.papers import agemem
-from memlab.papers.agemem import Conversation, answer_only, episode
+from memlab.papers.agemem import TINY, Conversation, answer_only, episode
 from memlab.policies import pretrained
 from memlab.policies.scripted import ScriptedPolicy
 from memlab.worlds.dialogues import Staged, Stages, facts, parse, plain
@@ -103,7 +104,7 @@ def test_no_text_breaks_the_conversation(texts):
 
 
 def test_a_context_that_is_too_long_ends_it_and_so_do_the_rounds():
-    _, outcome = said(episode(TASK, window=20), *NOTED, "noop", "noop")
+    _, outcome = said(episode(TASK, style=replace(TINY, window=20)), *NOTED, "noop", "noop")
     assert outcome.metrics["overflow"] == 1.0 and outcome.metrics["right"] == 0.0
     asks, outcome = said(episode(TASK), *NOTED, *["noop"] * 5)
     assert len(asks) == 4 + 2 + agemem.ROUNDS and outcome.metrics["overflow"] == 0.0 and outcome.answer == ""
@@ -148,11 +149,11 @@ def test_the_reward_is_the_mean_of_its_parts_and_penalties():
     _, outcome = said(episode(TASK), *NOTED, "noop", "noop", *ANSWER)
     middle = f"user : {TASK.noise[0]} call : noop <end> user : {TASK.noise[1]} call : noop <end>"
     largest = len(f"{middle} {ASKED} retrieve mira <end> notes : {' '.join(TASK.gold)} call :".split())
-    context, memory = (1 - largest / agemem.WINDOW + 0 + 1) / 3, (1 + 0 + 1) / 3
+    context, memory = (1 - largest / TINY.window + 0 + 1) / 3, (1 + 0 + 1) / 3
     assert outcome.reward == pytest.approx((1 + context + memory) / 3)
     _, late = said(episode(TASK), *NOTED, *["noop"] * 5)
     assert late.reward < -1, "no answer: -1 as the task's part, and -1 for the rounds"
-    _, full = said(episode(TASK, window=20), *NOTED, "noop", "noop")
+    _, full = said(episode(TASK, style=replace(TINY, window=20)), *NOTED, "noop", "noop")
     assert -1 < full.reward < late.reward + 1
     only = partial(episode, reward=answer_only)
     for calls, reward in ((ANSWER, 1.0), (["answer oslo"], 0.0), (["noop"] * 3, 0.0)):
@@ -172,6 +173,6 @@ def test_the_two_loopholes_pay():
 def test_a_conversation_without_messages_is_empty():
     talk = Conversation()
     assert (str(talk), talk.words) == ("", 0)
-    talk.filter(["x"])
+    talk.filter("x")
     talk.summarise("nothing .")
     assert str(talk) == "summary : nothing ."

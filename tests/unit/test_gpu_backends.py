@@ -1,18 +1,23 @@
 """The GPU path with a toy model on the CPU: adapters, the trainer's own sampler, a step, and the saved policy."""
 
+import dataclasses
 import json
+import shutil
 
 import pytest
 import torch
 from datasets import Dataset
+from peft import load_peft_weights
 
 from benchmarks import gpu as bench
-from memlab import accelerator, kernels
+from memlab import accelerator, contenders, kernels, papers
 from memlab.episode import Ask
+from memlab.papers.instruct import instruct
 from memlab.policies import pretrained
-from memlab.policies.backends import TrainerPolicy, load_adapter, load_trainable
+from memlab.policies.backends import GreedyPolicy, TrainerPolicy, load_adapter, load_trainable
 from memlab.policies.base import Prompt
 from memlab.policies.model import ModelPolicy
+from memlab.training import gpu
 from memlab.training.grpo import GRPOSettings, grpo_config, make_segment_trainer
 from memlab.training.train import train
 from tests import toys
@@ -95,6 +100,44 @@ def test_adapters_are_trained_saved_and_read_back_as_a_policy(directory, tmp_pat
     assert torch.allclose(again.model(ids).logits, loaded.model(ids).logits, atol=1e-5)
     with pytest.raises(FileNotFoundError):
         load_adapter(again.model, tmp_path)
+
+
+def test_a_frozen_agent_is_greedy_by_either_way(directory):
+    """The model's own `generate`, as Unsloth needs it, and memlab's sampler write the same."""
+    loaded = load_trainable(directory, CPU, lora_rank=4)
+    asked = prompts(loaded.tokenizer, "a b c :", "b :", "c c d e f g h :", limit=6) + prompts(loaded.tokenizer, "b a :", limit=2)
+    asked += prompts(loaded.tokenizer, "a " * 600)
+    ours, its = loaded.frozen(), loaded._replace(backend="unsloth").frozen()
+    its.batch_tokens = 30  # two batches
+    assert isinstance(its, GreedyPolicy) and isinstance(ours, ModelPolicy)
+    for a, b in zip(ours.complete(asked), its.complete(asked), strict=True):
+        assert (a.text, a.ids, a.truncated, a.overflow) == (b.text, b.ids, b.truncated, b.overflow)
+
+
+def test_two_agents_are_trained_on_one_model_and_a_run_that_was_cut_short_goes_on(directory, tmp_path, monkeypatch):
+    """Memory-R1 for an instruct model: warm start, the manager's adapters, then the answer agent's; and both are asked."""
+    monkeypatch.setattr(accelerator, "_decided", CPU)
+    monkeypatch.setattr(gpu, "LONG_TASKS", {"memory_r1": 2})
+    tokenizer = toys.tokenizer()
+    tokenizer.chat_template = "{% for message in messages %}{{ message.content }} {% endfor %}"
+    tokenizer.save_pretrained(directory)
+    toys.model(max_position_embeddings=2048).save_pretrained(directory)
+    plan = gpu.plan_run("memory_r1", directory, steps=1)
+    plan = dataclasses.replace(plan, settings=GRPOSettings(steps=1, tasks=1, group=2, learning_rate=1e-2), lora_rank=4)
+    steps = []
+    out = tmp_path / "run"
+    assert gpu.run(plan, out, on_step=steps.append) == out / "policy" and len(steps) == 2
+    weights = {name: load_peft_weights(str(out / name)) for name in ("warmstart", "policy", "reader/policy")}
+    first = json.loads((out / "run.json").read_text())["start"]
+    assert first == json.loads((out / "reader" / "run.json").read_text())["start"], "both begin as the same model"
+    assert {frozenset(its) for its in weights.values()} == {frozenset(weights["policy"])}
+    shutil.rmtree(out / "reader")
+    gpu.run(plan, out, resume=True, on_step=steps.append)
+    assert len(steps) == 3, "the manager was finished, and the warm start was kept"
+    again = load_peft_weights(str(out / "reader/policy"))
+    assert all(torch.equal(again[name], weights["reader/policy"][name]) for name in again)
+    who = contenders.contender(instruct(papers.get("memory_r1"), "english"), str(out))
+    assert who.episode.keywords["reader"].model is not who.policy.model
 
 
 def test_our_sampler_works_in_bfloat16_with_adapters_and_a_large_vocabulary():

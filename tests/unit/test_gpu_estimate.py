@@ -80,6 +80,9 @@ def test_a_plan_for_the_cpu_says_so_and_a_large_model_is_refused(monkeypatch):
     assert plan.lora_rank == 0 and plan.settings.steps == 5 and plan.estimate.backend == "cpu"
     with pytest.raises(accelerator.NoAccelerator, match="no NVIDIA GPU here .*1.5B.* would take"):
         gpu.plan_run("memagent")
+    dry = gpu.plan_run("memagent", dry=True)
+    assert "no NVIDIA GPU here" in dry.accelerator.notice and (dry.estimate.device, dry.estimate.backend) == ("A100", "unsloth")
+    assert dry.estimate.peak < 80e9
     with pytest.raises(ValueError, match="no task 'french'"):
         gpu.plan_run("memagent", "smollm2", task="french")
 
@@ -96,5 +99,5 @@ def test_settings_are_the_papers_and_a_warm_start_leaves_out_the_kl():
 
 def test_micro_batches_grow_until_it_fits():
     guess = lambda s: estimate("hub:Qwen/Qwen2.5-1.5B-Instruct", s, Work(4, 300, 400), "trl", "A100")  # noqa: E731
-    fitted = gpu._fit(GRPOSettings(tasks=8, group=16), guess)  # 8 GB are assumed without a GPU
+    fitted = gpu._fit(GRPOSettings(tasks=8, group=16), guess, 8e9)
     assert fitted.micro_batches > 8 and 128 % fitted.micro_batches == 0

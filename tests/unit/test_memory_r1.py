@@ -194,7 +194,7 @@ def test_a_frozen_reader_answers_and_only_the_manager_has_rows(tokenizer):
 
 
 def test_there_are_exactly_152_training_questions_for_both_agents(tokenizer):
-    tasks = memory_r1._training(152, 8)
+    tasks = memory_r1.training_dialogues(152, 8)
     pairs = [pair for task in tasks for pair in zip(task.questions, task.answers, strict=True)]
     assert len(pairs) == 152
     heard = Heard(ScriptedPolicy(PAPER.oracle, tokenizer)).moments
@@ -290,13 +290,15 @@ def test_the_answer_agent_learns_over_banks_that_the_manager_kept(tokenizer):
     assert all(m.notes == () for m in empty.moments)
 
 
-def test_the_variants_differ_in_one_thing_each(tmp_path):
+def test_the_variants_differ_in_one_thing_each(tokenizer, tmp_path):
     def told(stage):
-        how = stage.prepare(pretrained.TINY, tmp_path)
+        how = stage.prepare(lambda path: None, pretrained.TINY, tmp_path)
         return how["world"].others, how["episode"].keywords["distil"]
 
     [direct, says] = PAPER.variants["no-distillation"]
     assert told(PAPER.stages[0]) == (3, True) and told(direct) == (3, False)
-    assert told(PAPER.variants["linked-only"][0]) == (0, True) and PAPER.variants["linked-only"][1] is PAPER.stages[1]
-    assert says.folder == "reader" and not says.prepare.keywords["distil"]
+    assert told(PAPER.variants["linked-only"][0]) == (0, True)
+    assert [stage.folder for stage in PAPER.variants["linked-only"]] == [stage.folder for stage in PAPER.stages] == ["", "reader"]
+    answers = says.prepare(lambda path: ScriptedPolicy(PAPER.oracle, tokenizer), pretrained.TINY, tmp_path)["episode"]
+    assert says.folder == "reader" and not answers.keywords["distil"]
     assert PAPER.baselines["no-distillation"].keywords == {"distil": False}

@@ -20,7 +20,7 @@ def episode(task, word="a"):
     return Outcome(float(text == word), text)
 
 
-SECOND = Stage("second", lambda start, out: {"episode": partial(episode, word="b")})
+SECOND = Stage("second", lambda freeze, start, out: {"episode": partial(episode, word="b")})
 PAPER = replace(
     toys.TOY,
     episode=episode,

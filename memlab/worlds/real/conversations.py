@@ -20,12 +20,14 @@ Data: LoCoMo is CC BY-NC 4.0, LongMemEval MIT. Neither is part of memlab; both a
 
 from __future__ import annotations
 
+import random
 import re
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from memlab.memory import sentences
+from memlab.worlds.dialogues import Dialogue
 from memlab.worlds.real import read
 
 LOCOMO = (
@@ -143,6 +145,56 @@ def longmemeval() -> list[Conversation]:
     """
     raw, source = read("longmemeval/*.json", LONGMEMEVAL)
     return _each(raw, source, _longmemeval, LONGMEMEVAL)
+
+
+def message(conversation: Conversation, fact: Fact) -> str:
+    """A fact as a memory manager hears it: it has no date of its own."""
+    return f"{conversation.sessions[fact.session].date}: {fact.text}"
+
+
+def dialogue(conversation: Conversation, first: int = 0, count: int | None = None) -> Dialogue:
+    """`count` sessions from `first` on (default: all) as a task: a fact a message, and the questions that they answer.
+
+    Those are the questions all of whose evidence facts of these sessions rest on. An answer is one value: what follows a ";" in
+    it, a reason, is left out. kinds: the category.
+    """
+    last = len(conversation.sessions) if count is None else first + count
+    facts = [fact for fact in conversation.facts if first <= fact.session < last]
+    said = {turn for fact in facts for turn in fact.evidence}
+    asked = [q for q in conversation.questions if q.evidence and said.issuperset(q.evidence)]
+    gold_of = [tuple(message(conversation, f) for f in facts if set(f.evidence) & set(q.evidence)) for q in asked]
+    return Dialogue(
+        sessions=tuple(tuple(message(conversation, f) for f in facts if f.session == i) for i in range(first, last)),
+        questions=tuple(q.text for q in asked),
+        answers=tuple((q.answer.split(";")[0].strip(),) for q in asked),
+        gold_of=tuple(gold_of),
+        kinds=tuple(q.category for q in asked),
+        stale=frozenset(),
+    )
+
+
+class Talks:
+    """The world of real conversations. `make(rng, size)`: `size` sessions in a row of one, and at most `questions` about them."""
+
+    name = "locomo"
+
+    def __init__(self, conversations: Sequence[Conversation], questions: int = 10):
+        self.conversations, self.questions = list(conversations), questions
+        self.source = ", ".join(sorted({c.source for c in conversations}))
+
+    def make(self, rng: random.Random, size: int) -> Dialogue:
+        """Raises ValueError where no conversation has `size` sessions with a question about them."""
+        longest = max(len(c.sessions) for c in self.conversations)
+        if not 1 <= size <= longest:
+            raise ValueError(f"these conversations have 1 to {longest} sessions, not {size}")
+        found = [(c, first) for c in self.conversations for first in range(len(c.sessions) - size + 1)]
+        for c, first in rng.sample(found, len(found)):
+            whole = dialogue(c, first, size)
+            if whole.questions:
+                kept = sorted(rng.sample(range(len(whole.questions)), min(self.questions, len(whole.questions))))
+                names = ("questions", "answers", "gold_of", "kinds")
+                return replace(whole, **{name: tuple(getattr(whole, name)[i] for i in kept) for name in names})
+        raise ValueError(f"no {size} sessions in a row answer a question; ask for more sessions")
 
 
 def _each(raw: Any, source: str, parse: Callable[..., Conversation], fix: str, **options) -> list[Conversation]:

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from memlab.worlds import Task
+from memlab.worlds.dialogues import Staged
 from memlab.worlds.lookup import Objectives
 from memlab.worlds.real import read
 
@@ -230,6 +231,41 @@ class Composed:
             answers=tuple(r.answer for r in asked),
             documents=tuple(_text(p, range(len(p.sentences))) for p in rng.sample(paragraphs, len(paragraphs))),
             gold_of=tuple(tuple(by_title[title].sentences[i] for title, i in r.supporting) for r in asked),
+        )
+
+
+class Passing:
+    """HotpotQA questions for AgeMem's three stages: what matters is told in passing, and the question comes last.
+
+    `make(rng, size)`: `messages` sentences of the supporting paragraphs, with the supporting ones among them, shuffled; then the
+    beginnings of `size` paragraphs that look relevant and are not, the question's own distractors first; then the question.
+    A sentence stands behind its title. records, yes_no: as for `Composed`.
+    """
+
+    name = "hotpotqa"
+
+    def __init__(self, records: Sequence[Record], messages: int = 8, yes_no: bool = False):
+        self.records = [r for r in records if (yes_no or r.answer.lower() not in ("yes", "no")) and len(r.supporting) <= messages]
+        self.pool = [p for r in records for p in r.context if any(p.sentences)]
+        self.messages, self.source = messages, ", ".join(sorted({r.source for r in records}))
+
+    def make(self, rng: random.Random, size: int) -> Staged:
+        record = rng.choice(self.records)
+        gold = _gold(record)
+        mine, titles = set(record.supporting), {p.title for p in record.context}
+        around = [(p.title, i) for p, _ in gold for i, s in enumerate(p.sentences) if s and (p.title, i) not in mine]
+        told = [*record.supporting, *rng.sample(around, min(len(around), self.messages - len(mine)))]
+        by_title = {p.title: p for p in record.context}
+        others = [p for p in record.context if p.title not in {p.title for p, _ in gold} and any(p.sentences)][:size]
+        if len(others) < size:
+            others += rng.choices([p for p in self.pool if p.title not in titles], k=size - len(others))
+        said = lambda title, i: f"{title}: {by_title[title].sentences[i]}"  # noqa: E731
+        return Staged(
+            told=tuple(said(*place) for place in rng.sample(told, len(told))),
+            noise=tuple(f"{p.title}: {' '.join(filter(None, p.sentences[:2]))}" for p in rng.sample(others, len(others))),
+            question=record.question,
+            answers=(record.answer,),
+            gold=tuple(said(*place) for place in record.supporting),
         )
 
 
