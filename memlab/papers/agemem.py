@@ -31,7 +31,7 @@ from memlab.episode import Ask, Episode, Messages, Outcome
 from memlab.memory import Bank
 from memlab.papers import Paper, memory_r1
 from memlab.papers.mem1 import reply
-from memlab.papers.memory_r1 import about, manage, marked, tagged_values, values
+from memlab.papers.memory_r1 import about, manage, marked, split_values, values
 from memlab.papers.tags import first_tag
 from memlab.worlds.dialogues import Staged, Stages, facts
 from memlab.worlds.scoring import normalise
@@ -120,10 +120,10 @@ CHAT = Style(
     called=lambda text, ended: text,
     whole=lambda messages: [{"role": "system", "content": SYSTEM}, *messages],
     parse=parse_tags,
-    values=lambda text: tagged_values(write_tags("answer", text)),
+    values=split_values,
     known=known,
     empty="Nothing.",
-    window=64,
+    window=64,  # three messages, a question and five notes, as in the tiny one: the full stops are no words here
     room=38,
     max_tokens=48,
 )

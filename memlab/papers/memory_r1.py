@@ -133,7 +133,12 @@ def write_answer(values: Sequence[str], useful: str = "") -> str:
 
 def tagged_values(text: str, distil: bool = True) -> list[str]:
     """The answers that an instruct model gave, each once; none without an <answer>."""
-    return list(dict.fromkeys(part.strip() for part in first_tag(text, ("answer",)).text.split(";") if part.strip()))
+    return split_values(first_tag(text, ("answer",)).text)
+
+
+def split_values(text: str) -> list[str]:
+    """What stands between semicolons, each once."""
+    return list(dict.fromkeys(part.strip() for part in text.split(";") if part.strip()))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -123,12 +124,14 @@ def _peft(path, dtype, lora_rank, four_bit, window, seed, fast_inference):
 
 
 def _unsloth(path, dtype, lora_rank, four_bit, window, seed, fast_inference):
+    from transformers import AutoConfig
     from unsloth import FastLanguageModel
 
+    longest = AutoConfig.from_pretrained(path).max_position_embeddings
     with contextlib.redirect_stdout(io.StringIO()):  # its banner
         model, _ = FastLanguageModel.from_pretrained(
             model_name=path,
-            max_seq_length=window,
+            max_seq_length=min(window, longest),  # beyond it, positions are rescaled: another model
             dtype=dtype,
             load_in_4bit=four_bit,
             fast_inference=fast_inference,
@@ -149,6 +152,11 @@ def _unsloth(path, dtype, lora_rank, four_bit, window, seed, fast_inference):
         )
 
 
+def longest_row(model) -> int:
+    """Tokens of prompt and completion together. Unsloth cuts off what is longer than it was loaded for, after a warning."""
+    return min(model.config.max_position_embeddings, getattr(model, "max_seq_length", math.inf))
+
+
 class TrainerPolicy(Policy):
     """Samples through the trainer's own generation: vLLM with the trained weights in it, or Unsloth's `generate`.
 
@@ -163,7 +171,7 @@ class TrainerPolicy(Policy):
         super().__init__(tokenizer)
         if temperature != trainer.temperature:
             raise ValueError(f"the trainer samples at temperature {trainer.temperature}, not {temperature}")
-        self.trainer, self.window = trainer, trainer.model.config.max_position_embeddings
+        self.trainer, self.window = trainer, longest_row(trainer.model)
 
     def reseed(self, seed: int) -> None:
         import torch
@@ -190,7 +198,7 @@ class GreedyPolicy(Policy):
 
     def __init__(self, model, tokenizer, batch_tokens: int = 24_576):
         super().__init__(tokenizer)
-        self.model, self.batch_tokens, self.window = model, batch_tokens, model.config.max_position_embeddings
+        self.model, self.batch_tokens, self.window = model, batch_tokens, longest_row(model)
 
     def complete(self, prompts: list[Prompt]) -> list[Completion]:
         import torch

@@ -3,10 +3,12 @@
 The wheels are looked for in MEMLAB_WHEELS, build/gpu/wheels and ~/.cache/memlab/wheels; get them with
 `pip download --no-deps unsloth==2026.10.7 unsloth_zoo==2026.10.7 -d ~/.cache/memlab/wheels`.
 MEMLAB_UNSLOTH_SITE may name a folder in which unsloth, its needs and triton are installed (`benchmarks/gpu_session.sh install`
-makes one, triton added): with it Unsloth's kernels run in Triton's interpreter and are compared with PyTorch.
+makes one, triton added): with it Unsloth's kernels run in Triton's interpreter and are compared with PyTorch, and memlab trains
+through Unsloth's own loader, decoder and GRPO trainer, without a GPU (`unsloth_on_cpu.py`).
 """
 
 import ast
+import json
 import os
 import subprocess
 import sys
@@ -15,8 +17,14 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 
+from memlab.accelerator import Accelerator
 from memlab.paths import ROOT
+from memlab.policies import pretrained
+from memlab.policies.backends import load_trainable
+from tests import toys
+from tests.contract import unsloth_on_cpu
 
 PINS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["gpu"]
 PLACES = [os.environ.get("MEMLAB_WHEELS", ""), ROOT / "build" / "gpu" / "wheels", Path.home() / ".cache" / "memlab" / "wheels"]
@@ -110,23 +118,62 @@ def test_the_caps_admit_our_pins():
     assert not [str(r) for r in wanted if r.name in pins and pins[r.name] not in r.specifier]
 
 
-@pytest.mark.slow
-def test_unsloths_kernels_in_tritons_interpreter():
-    """RMSNorm, RoPE, SwiGLU and the GRPO log-probabilities: the benchmark's own comparison, on toy sizes."""
+def on_cpu(tmp_path, *arguments, timeout=280):
+    """What `python ARGUMENTS` prints after RESULT, with Unsloth in its path."""
     site = os.environ.get("MEMLAB_UNSLOTH_SITE")
     if not site:
         pytest.skip("MEMLAB_UNSLOTH_SITE is not set; see the top of this file")
+    env = os.environ | {"PYTHONPATH": f"{site}:{ROOT}", "UNSLOTH_ALLOW_CPU": "1", "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=env, timeout=timeout, cwd=ROOT)
+    line = next((li for li in done.stdout.splitlines() if li.startswith("RESULT ")), None)
+    assert line, done.stderr[-3000:]
+    return json.loads(line.removeprefix("RESULT "))
+
+
+@pytest.mark.slow
+def test_unsloths_kernels_in_tritons_interpreter(tmp_path):
+    """RMSNorm, RoPE, SwiGLU and the GRPO log-probabilities: the benchmark's own comparison, on toy sizes."""
     code = (
         "import unsloth, torch, json; torch.cuda.current_device = lambda: 0\n"
         "from benchmarks.gpu_kernels import kernels\n"
         "print('RESULT ' + json.dumps(kernels('cpu', {'copy_gb_s': 1.0, 'matrix_tflops': 1.0})))"
     )
-    env = os.environ | {"PYTHONPATH": f"{site}:{ROOT}", "UNSLOTH_ALLOW_CPU": "1", "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=280, cwd=ROOT)
-    line = next((li for li in done.stdout.splitlines() if li.startswith("RESULT ")), None)
-    assert line, done.stderr[-1500:]
-    import json
-
-    found = json.loads(line.removeprefix("RESULT "))
+    found = on_cpu(tmp_path, "-c", code)
     for name in ("rms_norm", "rope", "swiglu", "grpo_loss"):
         assert found[name]["largest_difference"] < 1e-5, (name, found[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("precision", "fused", "near"), [("fp32", 0, 0.01), ("bf16", 2, 0.05)])
+def test_unsloth_trains_memlabs_rows(tmp_path, precision, fused, near):
+    """The whole GPU path without a GPU: loading, adapters, decoder, the rewritten GRPO trainer, the saved policy.
+
+    near: of the gradient's norm. Unsloth computes under half precision, and fuses LoRA only where the weights have it, too.
+    """
+    toys.model(hidden_size=64, intermediate_size=128, head_dim=64, num_attention_heads=1, num_key_value_heads=1).save_pretrained(
+        tmp_path / "toy"
+    )
+    toys.tokenizer().save_pretrained(tmp_path / "toy")
+    plain = load_trainable(str(tmp_path / "toy"), Accelerator("cpu", "cpu", "fp32"), 4)
+    torch.manual_seed(1)
+    for name, p in plain.model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(p, std=0.1)
+    plain.model.save_pretrained(tmp_path / "adapter")
+    greedy = plain.frozen().complete(unsloth_on_cpu.prompts(plain.tokenizer)[:3])
+    loss, gradients = unsloth_on_cpu.gradient(plain.model, plain.tokenizer, tmp_path / "plain")
+
+    found = on_cpu(tmp_path, "-m", "tests.contract.unsloth_on_cpu", str(tmp_path), precision, timeout=900)
+    assert found["trainer"] == "UnslothGRPOTrainer" and found["fused"] == fused
+    assert (found["longest"], found["rope"]) == (512, "default"), "a window beyond the model's would rescale its positions"
+    assert found["overflow"] == [False, False, False, True]
+    theirs = torch.load(tmp_path / f"gradients-{precision}.pt")
+    assert set(theirs) == set(gradients) and found["loss"] == pytest.approx(loss, rel=near)
+    ours, its = (torch.cat([g[name].flatten() for name in sorted(g)]) for g in (gradients, theirs))
+    assert (ours - its).norm() < near * ours.norm()
+    if precision == "fp32":
+        assert found["greedy"][:3] == [done.ids for done in greedy]
+        saved, _ = pretrained.load(found["policy"])
+        with torch.no_grad():
+            logits = saved(torch.tensor([[3, 4, 5, 6]])).logits
+        assert torch.allclose(logits, torch.tensor(found["logits"]), atol=1e-3)

@@ -1,0 +1,167 @@
+"""Unsloth itself on a CPU: its loader, decoder and rewritten GRPO trainer, and its kernels in Triton's interpreter.
+
+    PYTHONPATH=SITE:. python -m tests.contract.unsloth_on_cpu DIRECTORY fp32     # prints RESULT and a JSON object
+
+SITE holds unsloth, its needs and triton (see test_unsloth.py). torch sees no GPU, so every question about one is answered here as
+a GPU's owner would, and tensors that are sent to one stay. Nothing of this is for speed: a step takes a minute.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+WINDOW = 128
+CPU = torch.device("cpu", 0)  # with an index: Unsloth keeps a table of devices
+
+
+def stay(device):
+    """The CPU in place of a GPU, by name, number or object."""
+    gpu = isinstance(device, int) and not isinstance(device, bool) or "cuda" in str(device)
+    return CPU if gpu else device
+
+
+class Stay(TorchFunctionMode):
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = dict(kwargs or {})
+        kwargs.pop("pin_memory", None)
+        if "device" in kwargs:
+            kwargs["device"] = stay(kwargs["device"])
+        if func is torch.Tensor.to:
+            args = (args[0], *(stay(a) if isinstance(a, (int, str, torch.device)) else a for a in args[1:]))
+        if getattr(func, "__name__", "") in ("device", "__new__") and args and isinstance(args[-1], int):
+            return CPU
+        return func(*args, **kwargs)
+
+
+class Nothing:
+    """A stream, an event, a device: whatever is asked of it does nothing."""
+
+    idx = 0
+
+    def __init__(self, *args, **kwargs):
+        pass
+
+    def __getattr__(self, name):
+        return lambda *args, **kwargs: None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return False
+
+
+def pretend(cache: Path) -> None:
+    """Import Unsloth as if there were a GPU."""
+    os.environ |= {
+        "UNSLOTH_ALLOW_CPU": "1",
+        "UNSLOTH_COMPILE_DISABLE": "1",
+        "UNSLOTH_COMPILE_LOCATION": str(cache),
+        "UNSLOTH_DISABLE_STATISTICS": "1",
+        "TRITON_INTERPRET": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
+    Stay().__enter__()
+    properties = SimpleNamespace(name="none", total_memory=2**36, major=9, minor=0, multi_processor_count=1)
+    answers = {
+        "current_device": 0,
+        "device_count": 1,
+        "get_device_properties": properties,
+        "mem_get_info": (2**36, 2**36),
+        "synchronize": None,
+        "current_stream": Nothing(),
+        "default_stream": Nothing(),
+        "stream": Nothing(),
+    }
+    for name, value in answers.items():
+        setattr(torch.cuda, name, lambda *args, value=value: value)
+    torch.cuda.Event = torch.cuda.Stream = torch.cuda.device = Nothing
+    torch._C._cuda_getCurrentRawStream = lambda index: 0
+    import unsloth  # noqa: F401
+    from transformers import PreTrainedModel
+    from unsloth.models.rl import patch_trl_rl_trainers
+
+    patch_trl_rl_trainers()  # which importing leaves out without a GPU
+    load = PreTrainedModel.from_pretrained.__func__
+    PreTrainedModel.from_pretrained = classmethod(lambda cls, *args, **kwargs: load(cls, *args, **kwargs | {"device_map": None}))
+
+
+def gradient(model, tokenizer, out: Path) -> tuple[float, dict]:
+    """(loss, gradient of every adapter) of one GRPO step on fixed rows, by whatever trainer trl has now."""
+    from datasets import Dataset
+    from transformers import TrainerCallback
+
+    from memlab.episode import Outcome, Row, Trajectory
+    from memlab.training.grpo import GRPOSettings, grpo_config, make_segment_trainer
+
+    rng, trajectories, kept = random.Random(0), [], {}
+    for member in range(8):
+        ids = lambda n: [rng.randrange(3, 20) for _ in range(n)]  # noqa: E731
+        rows = [Row(ids(6), ids(4), [1, 1, 1, 1] if row else [1, 0, 0, 1], []) for row in range(1 + member % 3)]
+        trajectories.append(Trajectory(None, [], rows, Outcome(float(member % 2), "")))
+
+    class Keep(TrainerCallback):
+        def on_pre_optimizer_step(self, args, state, control, **kwargs):
+            kept.update((name, p.grad.float().clone()) for name, p in model.named_parameters() if p.grad is not None)
+
+    settings = GRPOSettings(steps=1, tasks=2, group=4, learning_rate=1e-6, max_grad_norm=1e9)
+    trainer = make_segment_trainer()(
+        model=model,
+        args=grpo_config(settings, str(out), save_strategy="no"),
+        train_dataset=Dataset.from_dict({"prompt": [""] * 2, "index": range(2)}),
+        processing_class=tokenizer,
+        rollout=lambda inputs, trainer: trajectories,
+        callbacks=[Keep()],
+    )
+    trainer.train()
+    return trainer.state.log_history[0]["loss"], kept
+
+
+def prompts(tokenizer) -> list:
+    """Three that fit in `WINDOW` and one that does not."""
+    from memlab.episode import Ask
+    from memlab.policies.base import Prompt
+
+    texts = ("a b c :", "b :", "c c d e f g h :", "a " * WINDOW)
+    return [Prompt(Ask(text, 6), text, tokenizer.encode(text)) for text in texts]
+
+
+def main(directory: Path, precision: str) -> dict:
+    pretend(directory / "cache")
+    import trl
+
+    from memlab.accelerator import Accelerator
+    from memlab.policies.backends import load_trainable
+    from memlab.training.grpo import GRPOSettings
+    from memlab.training.train import train
+    from tests import toys
+
+    machine, toy = Accelerator("unsloth", "cuda", precision), str(directory / "toy")
+    wide = load_trainable(toy, machine, 4, window=4096).model
+    rope = wide.config.rope_parameters["rope_type"]
+    found = {"trainer": trl.GRPOTrainer.__name__, "longest": wide.max_seq_length, "rope": rope}
+    loaded = load_trainable(toy, machine, 4, window=WINDOW, adapter=directory / "adapter")
+    found["fused"] = sum(getattr(m, "apply_qkv", main).__name__ == "apply_lora_qkv" for m in loaded.model.modules())
+    done = loaded.frozen().complete(prompts(loaded.tokenizer))
+    found |= {"greedy": [d.ids for d in done], "overflow": [d.overflow for d in done]}
+    found["loss"], gradients = gradient(loaded.model, loaded.tokenizer, directory / "gradient")
+    torch.save(gradients, directory / f"gradients-{precision}.pt")
+    if precision == "fp32":
+        settings = GRPOSettings(steps=1, tasks=1, group=4, learning_rate=1e-2, warmup_steps=0)
+        policy = train(toys.TOY, loaded.model, loaded.tokenizer, settings, directory / "run", sampler=loaded.sampler)
+        with torch.no_grad():
+            found["logits"] = loaded.model(torch.tensor([[3, 4, 5, 6]])).logits.float().tolist()
+        found["policy"] = str(policy)
+    return found
+
+
+if __name__ == "__main__":
+    print("RESULT " + json.dumps(main(Path(sys.argv[1]), sys.argv[2])))
