@@ -90,7 +90,7 @@ def train(
         from memlab.training import gpu  # it decides about Unsloth, before anything imports transformers
 
         plan = gpu.plan_run(paper, model, task, preset, seed, steps, start, four_bit, dry_run)
-        print(*filter(None, [plan.accelerator.notice, plan.estimate]), sep="\n")
+        print(plan)
         if dry_run:
             return
         settings, out = plan.settings, out or Path("runs") / f"{paper}-gpu-{seed}"

@@ -11,14 +11,20 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from memlab import accelerator, papers, presets
 from memlab.papers import Paper
 from memlab.papers.instruct import instruct
+from memlab.policies.backends import Trainable, load_adapter, load_trainable
 from memlab.policies.base import Policy
 from memlab.training.estimate import REFERENCE, REFERENCE_BYTES, SHAPES, Estimate, estimate, shape_of, work_of
 from memlab.training.grpo import GRPOSettings
+
+if TYPE_CHECKING:  # it imports transformers, and Unsloth must come first
+    from memlab.contenders import Contender
 
 # Every number below is the paper's own (and its training scripts'), except what the comment says.
 # Their learning rate is 1e-6 for all weights; adapters take 10 to 50 times that.
@@ -51,6 +57,10 @@ class Plan:
     lora_rank: int
     four_bit: bool
     start: str
+
+    def __str__(self) -> str:
+        """What it will take, after why this machine does not do better."""
+        return "\n".join(filter(None, [self.accelerator.notice, str(self.estimate)]))
 
 
 def plan_run(
@@ -125,31 +135,54 @@ def run(plan: Plan, out: str | Path, resume: bool = False, on_step: Callable[[di
     smaller = f"memlab train {plan.paper.name} --preset gpu --model smollm2"
     if small := accelerator.too_small(plan.estimate.peak, plan.model, smaller):
         raise accelerator.NoAccelerator(small)
-    from memlab.policies.backends import Trainable, load_adapter, load_trainable
     from memlab.training.train import train_stages
 
-    work = work_of(plan.paper)
-    window = 64 * -(-2 * (work.prompt + work.completion) // 64)  # words were counted, not tokens: twice is ample
-
-    def load(weights, machine=plan.accelerator) -> Trainable:
-        source, adapter = (plan.model, weights) if plan.lora_rank else (str(weights), None)
-        return load_trainable(source, machine, plan.lora_rank, plan.four_bit, window, adapter, plan.settings.seed)
-
-    def freeze(weights) -> Policy:  # a second model beside the one that learns, without an engine of its own
-        beside = load(weights, replace(plan.accelerator, fast_inference=False))
-        beside.model.to(plan.accelerator.device)
-        return beside.frozen()
-
+    tools = {"load": partial(load, plan), "freeze": partial(freeze, plan)}
     if not plan.lora_rank:
-        return train_stages(plan.paper, weights_of(plan), plan.settings, out, resume, load, freeze, on_step=on_step)
-    learner = load(None)
+        return train_stages(plan.paper, weights_of(plan), plan.settings, out, resume, on_step=on_step, **tools)
+    learner = load(plan)
 
     def again(adapter: Path) -> Trainable:  # one model for all stages: only its adapters begin anew
         load_adapter(learner.model, adapter)
         return learner
 
     start = start_of(plan, learner, Path(out))
-    return train_stages(plan.paper, start, plan.settings, out, resume, again, freeze, on_step=on_step)
+    return train_stages(plan.paper, start, plan.settings, out, resume, on_step=on_step, **tools | {"load": again})
+
+
+def load(plan: Plan, weights: str | Path | None = None, engine: bool = True) -> Trainable:
+    """The model of `plan` to be trained, with the adapters at `weights`; the tiny one has all its weights there.
+
+    engine: with vLLM, if the plan's machine has it.
+    """
+    source, adapter = (plan.model, weights) if plan.lora_rank else (str(weights), None)
+    machine = replace(plan.accelerator, fast_inference=plan.accelerator.fast_inference and engine)
+    work = work_of(plan.paper)
+    window = 64 * -(-2 * (work.prompt + work.completion) // 64)  # words were counted, not tokens: twice is ample
+    return load_trainable(source, machine, plan.lora_rank, plan.four_bit, window, adapter, plan.settings.seed)
+
+
+def freeze(plan: Plan, weights: str | Path) -> Policy:
+    """The same as an agent that is only asked, greedy: a model of its own beside the one that learns."""
+    beside = load(plan, weights, engine=False)
+    beside.model.to(plan.accelerator.device)
+    return beside.frozen()
+
+
+def before_and_after(plan: Plan, out: str | Path) -> list[Contender]:
+    """Who `run` made of `plan` in `out`: as it was before its reinforcement learning, and as it is after, in this process.
+
+    Where a paper trains two agents, both are the start at first.
+    """
+    from memlab.contenders import Contender
+
+    start, out = start_of(plan, None, Path(out)) if plan.lora_rank else weights_of(plan), Path(out)
+    after = {stage.folder: freeze(plan, out / stage.folder / "policy") for stage in plan.paper.stages}
+    policy = after.pop("")
+    return [
+        Contender("before", freeze(plan, start), plan.paper.episode, str(start)),
+        Contender("after", policy, partial(plan.paper.episode, **after), str(out / "policy")),
+    ]
 
 
 def weights_of(plan: Plan) -> str:

@@ -17,6 +17,7 @@ import json
 import os
 import random
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -92,6 +93,10 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     _write_json(out / "run.json", run | {"ended": None})
+    if "unsloth" in sys.modules:  # its trainer tells a model to switch modes; one that it did not load need not
+        for name in ("for_training", "for_inference"):
+            if not hasattr(model, name):
+                setattr(model, name, lambda *args, **kwargs: None)
     rollout = Rollout(paper, tokenizer, settings, world, episode, sampler, rows)
     log = RunLog(out / "log.jsonl", on_step)
     done = int(checkpoint.name.split("-")[1]) if checkpoint else 0

@@ -39,11 +39,13 @@ def finetune(
     sizes: of the tasks (default: the paper's training sizes). episode: the paper's own loop unless a baseline's is given.
     right: keep only trajectories that were rewarded with 1.
     Loss on what the rule wrote, none on prompts and observations. Returns TRL's log (step, loss). Saves nothing but TRL's own
-    working files in `out`.
+    working files in `out`. Raises ValueError if no trajectory is left.
     """
     import trl
 
     rows = format_rows(paper, rule, tokenizer, tasks, seed, sizes, episode, right)
+    if not rows:
+        raise ValueError(f"none of {tasks} trajectories got the full reward: nothing to imitate; play more, or smaller tasks")
     examples = {
         "input_ids": [r.ids for r in rows],
         "labels": [

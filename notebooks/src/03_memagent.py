@@ -548,11 +548,36 @@ else:
 # %% [markdown]
 # ## 10. Turn the dial
 #
-# `memlab train memagent --preset gpu --model smollm2 --dry-run` prints what a real model would take on one GPU, and downloads nothing;
-# notebook 10 says what Unsloth's fused kernels do there. `memlab train memagent --seed 1` is this training from the command line; `--resume` goes on with a run that was killed, and
-# `memlab eval memagent --policy PATH --sizes 4,64,256` asks it about anything. Everything above depends on the model only through
-# `ModelPolicy` and a `Style`: a larger model takes the same episode, the same rows and the same trainer.
+# With `PRESET = "gpu"` this cell trains a real instruct model: the same episode, in natural English, the same trainer, with Unsloth's kernels where they are installed (notebook 10 says what
+# those do). Here it says what that would take; nothing is loaded or downloaded.
 #
+# From the command line it is `memlab train memagent --preset gpu`, with `--model smollm2` for one that needs no hub and `--task hotpotqa` for real questions. `memlab train memagent --seed 1` is
+# the tiny model's training, `--resume` goes on with a run that was killed, and `memlab eval memagent --policy PATH --sizes 4,64,256` asks anybody about anything.
+
+# %%
+from IPython.display import display
+
+from memlab.training import gpu
+
+plan = gpu.plan_run("memagent", seed=SEED, dry=not dial.needs_gpu)
+print(plan)
+if dial.needs_gpu:
+    real_out, trained_on = session.directory / f"real-{SEED}", max(plan.paper.train_sizes)
+    shutil.rmtree(real_out, ignore_errors=True)
+    board = LiveBoard(real_out / "log.jsonl", steps=plan.settings.steps)
+    board.show()
+    gpu.run(plan, real_out, on_step=board)
+    board.finish()
+    rows, pair, asked = [], [], plan.paper.world.make(random.Random(SEED), trained_on)
+    for who in gpu.before_and_after(plan, real_out):
+        pair += play([who.episode(asked)], who.policy, [asked])
+        for r in evaluation.evaluate(plan.paper, who.policy, [trained_on, 2 * trained_on], 32, SEED, who.episode):
+            rows.append({"policy": who.name, plan.paper.size_unit: r["size"], "F1": r["f1"], "tokens a task": r["total_tokens"],
+                         "largest context (tokens)": r["peak_context_tokens"]})
+    print(table(rows, caption=f"{plan.model}, {plan.paper.world.name}, 32 tasks a cell, before and after GRPO"))
+    display(Inspector(pair, names=["before training", "after training"], tokenizer=who.policy.tokenizer))
+
+# %% [markdown]
 # ## 11. The paper and this run
 #
 # The paper's numbers are RULER-HotpotQA accuracies of version 1 (128 questions a cell, so plus or minus 7 points), trained at up to 8 sections.

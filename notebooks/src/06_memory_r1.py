@@ -466,9 +466,36 @@ else:
 # %% [markdown]
 # ## 11. Turn the dial
 #
-# `memlab train memory_r1 --seed 1` trains both agents from the command line, and `memlab eval memory_r1 --policy PATH --sizes 4,8,16` asks them anything.
-# `memlab train memory_r1 --preset gpu --model smollm2 --task locomo --dry-run` says what real agents would take on one GPU: one model, two sets of adapters.
+# With `PRESET = "gpu"` this cell trains a real instruct model: the same episode, in natural English, the same trainer, with Unsloth's kernels where they are installed (notebook 10 says what
+# those do). Memory-R1's two agents are two sets of adapters on one model. Here it says what that would take; nothing is loaded or downloaded.
 #
+# From the command line it is `memlab train memory_r1 --preset gpu`, with `--model smollm2` for one that needs no hub and `--task locomo` for real conversations. `memlab train memory_r1 --seed 1` is
+# the tiny model's training, `--resume` goes on with a run that was killed, and `memlab eval memory_r1 --policy PATH --sizes 4,8,16` asks anybody about anything.
+
+# %%
+from IPython.display import display
+
+from memlab.training import gpu
+
+plan = gpu.plan_run("memory_r1", seed=SEED, dry=not dial.needs_gpu)
+print(plan)
+if dial.needs_gpu:
+    real_out, trained_on = session.directory / f"real-{SEED}", max(plan.paper.train_sizes)
+    shutil.rmtree(real_out, ignore_errors=True)
+    board = LiveBoard(real_out / "log.jsonl", steps=plan.settings.steps)
+    board.show()
+    gpu.run(plan, real_out, on_step=board)
+    board.finish()
+    rows, pair, asked = [], [], plan.paper.world.make(random.Random(SEED), trained_on)
+    for who in gpu.before_and_after(plan, real_out):
+        pair += play([who.episode(asked)], who.policy, [asked])
+        for r in evaluation.evaluate(plan.paper, who.policy, [trained_on, 2 * trained_on], 32, SEED, who.episode):
+            rows.append({"policy": who.name, plan.paper.size_unit: r["size"], "F1": r["f1"], "tokens a task": r["total_tokens"],
+                         "largest context (tokens)": r["peak_context_tokens"]})
+    print(table(rows, caption=f"{plan.model}, {plan.paper.world.name}, 32 tasks a cell, before and after GRPO"))
+    display(Inspector(pair, names=["before training", "after training"], tokenizer=who.policy.tokenizer))
+
+# %% [markdown]
 # ## 12. The paper and this run
 #
 # **Exercise 6** (difficulty 1, importance 4, 4 minutes). The paper's table gives, for LLaMA-3.1-8B on LoCoMo, F1 45.02, BLEU-1 37.51 and a judge's 62.74; for Mem0 30.41, 22.22

@@ -392,9 +392,36 @@ else:
 # %% [markdown]
 # ## 10. Turn the dial
 #
-# `memlab train agemem --seed 1` is this training from the command line, and `memlab eval agemem --policy PATH --sizes 3,5,7` asks it about anything.
-# `memlab train agemem --preset gpu --model smollm2 --task hotpotqa --dry-run` says what a real model would take on one GPU.
+# With `PRESET = "gpu"` this cell trains a real instruct model: the same episode, in natural English, the same trainer, with Unsloth's kernels where they are installed (notebook 10 says what
+# those do). Here it says what that would take; nothing is loaded or downloaded.
 #
+# From the command line it is `memlab train agemem --preset gpu`, with `--model smollm2` for one that needs no hub and `--task hotpotqa` for real questions. `memlab train agemem --seed 1` is
+# the tiny model's training, `--resume` goes on with a run that was killed, and `memlab eval agemem --policy PATH --sizes 3,5,7` asks anybody about anything.
+
+# %%
+from IPython.display import display
+
+from memlab.training import gpu
+
+plan = gpu.plan_run("agemem", seed=SEED, dry=not dial.needs_gpu)
+print(plan)
+if dial.needs_gpu:
+    real_out, trained_on = session.directory / f"real-{SEED}", max(plan.paper.train_sizes)
+    shutil.rmtree(real_out, ignore_errors=True)
+    board = LiveBoard(real_out / "log.jsonl", steps=plan.settings.steps)
+    board.show()
+    gpu.run(plan, real_out, on_step=board)
+    board.finish()
+    rows, pair, asked = [], [], plan.paper.world.make(random.Random(SEED), trained_on)
+    for who in gpu.before_and_after(plan, real_out):
+        pair += play([who.episode(asked)], who.policy, [asked])
+        for r in evaluation.evaluate(plan.paper, who.policy, [trained_on, 2 * trained_on], 32, SEED, who.episode):
+            rows.append({"policy": who.name, plan.paper.size_unit: r["size"], "F1": r["f1"], "tokens a task": r["total_tokens"],
+                         "largest context (tokens)": r["peak_context_tokens"]})
+    print(table(rows, caption=f"{plan.model}, {plan.paper.world.name}, 32 tasks a cell, before and after GRPO"))
+    display(Inspector(pair, names=["before training", "after training"], tokenizer=who.policy.tokenizer))
+
+# %% [markdown]
 # ## 11. The paper and this run
 #
 # **Exercise 6** (difficulty 1, importance 4, 3 minutes). The headline is "+49.59 %". The paper's table has, as the mean of five benchmarks for Qwen2.5-7B, 41.96 for AgeMem, 28.05 without memory and 37.14 for Mem0. Of

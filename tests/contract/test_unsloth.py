@@ -16,6 +16,7 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -143,6 +144,15 @@ def test_unsloths_kernels_in_tritons_interpreter(tmp_path):
         assert found[name]["largest_difference"] < 1e-5, (name, found[name])
 
 
+def toy(tmp_path):
+    """A model of two layers whose heads are as wide as Unsloth's kernels want them, and a tokenizer with a chat template."""
+    shape = dict(hidden_size=64, intermediate_size=128, head_dim=64, num_attention_heads=1, num_key_value_heads=1)
+    toys.model(**shape).save_pretrained(tmp_path / "toy")
+    tokenizer = toys.tokenizer()
+    tokenizer.chat_template = "{% for message in messages %}{{ message.content }} {% endfor %}"
+    tokenizer.save_pretrained(tmp_path / "toy")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("precision", "fused", "near"), [("fp32", 0, 0.01), ("bf16", 2, 0.05)])
 def test_unsloth_trains_memlabs_rows(tmp_path, precision, fused, near):
@@ -150,10 +160,7 @@ def test_unsloth_trains_memlabs_rows(tmp_path, precision, fused, near):
 
     near: of the gradient's norm. Unsloth computes under half precision, and fuses LoRA only where the weights have it, too.
     """
-    toys.model(hidden_size=64, intermediate_size=128, head_dim=64, num_attention_heads=1, num_key_value_heads=1).save_pretrained(
-        tmp_path / "toy"
-    )
-    toys.tokenizer().save_pretrained(tmp_path / "toy")
+    toy(tmp_path)
     plain = load_trainable(str(tmp_path / "toy"), Accelerator("cpu", "cpu", "fp32"), 4)
     torch.manual_seed(1)
     for name, p in plain.model.named_parameters():
@@ -165,6 +172,7 @@ def test_unsloth_trains_memlabs_rows(tmp_path, precision, fused, near):
 
     found = on_cpu(tmp_path, "-m", "tests.contract.unsloth_on_cpu", str(tmp_path), precision, timeout=900)
     assert found["trainer"] == "UnslothGRPOTrainer" and found["fused"] == fused
+    assert np.allclose(found["plain"], unsloth_on_cpu.plain(tmp_path / "stock-run"), rtol=0.01, atol=1e-4), "the tiny model, beside it"
     assert (found["longest"], found["rope"]) == (512, "default"), "a window beyond the model's would rescale its positions"
     assert found["overflow"] == [False, False, False, True]
     theirs = torch.load(tmp_path / f"gradients-{precision}.pt")
@@ -177,3 +185,12 @@ def test_unsloth_trains_memlabs_rows(tmp_path, precision, fused, near):
         with torch.no_grad():
             logits = saved(torch.tensor([[3, 4, 5, 6]])).logits
         assert torch.allclose(logits, torch.tensor(found["logits"]), atol=1e-3)
+
+
+@pytest.mark.slow
+def test_unsloth_trains_two_agents_one_after_the_other(tmp_path):
+    toy(tmp_path)
+    found = on_cpu(tmp_path, "-m", "tests.contract.unsloth_on_cpu", str(tmp_path), "agents", timeout=900)
+    messages, questions = found["turns"]
+    assert found["steps"] == 2 and found["asked"] == [False] * messages + [True] * questions
+    assert {"run/warmstart", "run/policy", "run/reader/policy"} <= set(found["saved"])

@@ -12,6 +12,7 @@ import json
 import os
 import random
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -134,8 +135,53 @@ def prompts(tokenizer) -> list:
     return [Prompt(Ask(text, 6), text, tokenizer.encode(text)) for text in texts]
 
 
+def plain(out: Path) -> list[list[float]]:
+    """(reward, loss, gradient norm) of three steps of the tiny model's own training, all weights and a KL, by whatever trl has now.
+
+    Before anything is loaded by Unsloth: it changes the classes of the model that it loads.
+    """
+    from memlab.training.grpo import GRPOSettings
+    from memlab.training.train import train
+    from tests import toys
+
+    log: list[dict] = []
+    settings = GRPOSettings(steps=3, tasks=2, group=4, learning_rate=1e-3, beta=0.05)
+    train(toys.TOY, toys.model(), toys.tokenizer(), settings, out, on_step=log.append)
+    return [[record["reward"], record["loss"], record["grad_norm"]] for record in log]
+
+
+def two_agents(directory: Path) -> dict:
+    """Memory-R1 from the warm start to both agents' adapters, on one Unsloth model and a frozen one beside it."""
+    from memlab import accelerator
+    from memlab.papers import memory_r1
+    from memlab.policies.backends import GreedyPolicy
+    from memlab.rollout import play
+    from memlab.training import gpu
+    from memlab.training.grpo import GRPOSettings
+
+    memory_r1.CHAT = replace(memory_r1.CHAT, call_tokens=2, answer_tokens=2)
+    few = memory_r1.training_dialogues(2, 1)
+    memory_r1.training_dialogues = lambda count, sessions: few
+    gpu.LONG_TASKS["memory_r1"] = 1
+    accelerator._decided = accelerator.Accelerator("cpu", "cpu", "fp32")  # of the plan; the run is Unsloth's
+    plan = gpu.plan_run("memory_r1", str(directory / "toy"), steps=1)
+    machine = accelerator.Accelerator("unsloth", "cuda", "fp32")
+    plan = replace(plan, accelerator=machine, settings=GRPOSettings(steps=1, tasks=1, group=2, learning_rate=1e-2), lora_rank=4)
+    steps: list[dict] = []
+    gpu.run(plan, directory / "run", on_step=steps.append)
+    both = gpu.before_and_after(plan, directory / "run")
+    frozen, task = both[1].episode.keywords["reader"], few[0]
+    assert all(isinstance(agent, GreedyPolicy) for agent in (both[0].policy, both[1].policy, frozen))
+    [played] = play([both[1].episode(task)], both[1].policy, [task])
+    found = sorted(str(p.parent.relative_to(directory)) for p in (directory / "run").glob("**/adapter_config.json"))
+    asked = [turn.ask.by is frozen for turn in played.turns]
+    return {"steps": len(steps), "asked": asked, "turns": [len(task.messages), len(task.questions)], "saved": found}
+
+
 def main(directory: Path, precision: str) -> dict:
     pretend(directory / "cache")
+    if precision == "agents":
+        return two_agents(directory)
     import trl
 
     from memlab.accelerator import Accelerator
@@ -144,10 +190,11 @@ def main(directory: Path, precision: str) -> dict:
     from memlab.training.train import train
     from tests import toys
 
+    found = {"trainer": trl.GRPOTrainer.__name__, "plain": plain(directory / "plain-run")}
     machine, toy = Accelerator("unsloth", "cuda", precision), str(directory / "toy")
     wide = load_trainable(toy, machine, 4, window=4096).model
     rope = wide.config.rope_parameters["rope_type"]
-    found = {"trainer": trl.GRPOTrainer.__name__, "longest": wide.max_seq_length, "rope": rope}
+    found |= {"longest": wide.max_seq_length, "rope": rope}
     loaded = load_trainable(toy, machine, 4, window=WINDOW, adapter=directory / "adapter")
     found["fused"] = sum(getattr(m, "apply_qkv", main).__name__ == "apply_lora_qkv" for m in loaded.model.modules())
     done = loaded.frozen().complete(prompts(loaded.tokenizer))

@@ -93,9 +93,10 @@ def test_too_little_memory_names_a_smaller_run(monkeypatch):
 
 
 def test_the_decision_comes_before_transformers():
-    """Planning a GPU run imports nothing that Unsloth would have to come before."""
+    """Planning a GPU run of any paper imports nothing that Unsloth would have to come before."""
     code = (
         "import sys; from memlab.training import gpu; import memlab.lab, memlab.accelerator;"
+        "[gpu.plan_run(name, 'smollm2', dry=True) for name in gpu.papers.NAMES];"
         "print([m for m in ('transformers', 'trl', 'peft', 'unsloth') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)

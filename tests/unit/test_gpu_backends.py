@@ -2,7 +2,10 @@
 
 import dataclasses
 import json
+import random
 import shutil
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,16 +13,21 @@ from datasets import Dataset
 from peft import load_peft_weights
 
 from benchmarks import gpu as bench
-from memlab import accelerator, contenders, kernels, papers
+from memlab import accelerator, contenders, evaluation, kernels, papers
 from memlab.episode import Ask
 from memlab.papers.instruct import instruct
+from memlab.paths import ROOT
 from memlab.policies import pretrained
 from memlab.policies.backends import GreedyPolicy, TrainerPolicy, load_adapter, load_trainable
 from memlab.policies.base import Prompt
 from memlab.policies.model import ModelPolicy
+from memlab.rollout import play
 from memlab.training import gpu
 from memlab.training.grpo import GRPOSettings, grpo_config, make_segment_trainer
 from memlab.training.train import train
+from memlab.views.board import LiveBoard
+from memlab.views.inspector import Inspector
+from memlab.views.tables import table
 from tests import toys
 
 CPU = accelerator.Accelerator("cpu", "cpu", "fp32", "no GPU")
@@ -114,14 +122,42 @@ def test_a_frozen_agent_is_greedy_by_either_way(directory):
         assert (a.text, a.ids, a.truncated, a.overflow) == (b.text, b.ids, b.truncated, b.overflow)
 
 
+def chatty(directory, **shape):
+    """The toy at `directory` with a chat template and room for English."""
+    tokenizer = toys.tokenizer()
+    tokenizer.chat_template = "{% for message in messages %}{{ message.content }} {% endfor %}"
+    tokenizer.save_pretrained(directory)
+    toys.model(max_position_embeddings=2048, **shape).save_pretrained(directory)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", papers.NAMES)
+def test_the_dial_of_each_notebook_trains_a_real_model(name, tmp_path, monkeypatch, capsys):
+    """The cell that runs at PRESET = "gpu" only, with a toy on a CPU: trained, asked before and after, shown."""
+    monkeypatch.setattr(accelerator, "_decided", CPU)
+    monkeypatch.setattr(gpu, "WARM_START", gpu.WARM_START | {"tasks": 2})
+    monkeypatch.setitem(papers.get(name).warmstart, "right", False)  # the toy has no words for a right answer
+    monkeypatch.setattr(gpu, "LONG_TASKS", {"memory_r1": 1, "agemem": 2})
+    chatty(tmp_path / "toy")
+    plan = gpu.plan_run(name, str(tmp_path / "toy"), steps=1)
+    paper = dataclasses.replace(plan.paper, train_sizes=(1,))
+    plan = dataclasses.replace(plan, paper=paper, settings=GRPOSettings(steps=1, tasks=1, group=2), lora_rank=4)
+    monkeypatch.setattr(gpu, "plan_run", lambda asked, seed, dry: plan if (asked, dry) == (name, False) else None)
+    [source] = Path(ROOT / "notebooks" / "src").glob(f"{paper.notebook}_*.py")
+    [cell] = [cell for cell in source.read_text(encoding="utf-8").split("# %%") if "gpu.plan_run(" in cell]
+    names = {"random": random, "shutil": shutil, "play": play, "evaluation": evaluation, "table": table, "LiveBoard": LiveBoard}
+    names |= {"Inspector": Inspector, "SEED": 0, "session": SimpleNamespace(directory=tmp_path)}
+    exec(cell.replace(" 32, SEED", " 2, SEED"), names | {"dial": SimpleNamespace(needs_gpu=True)})
+    said = capsys.readouterr().out
+    assert "before and after GRPO" in said and said.count("\nbefore") == said.count("\nafter") == 2
+    assert (tmp_path / "real-0" / "policy" / "adapter_config.json").exists()
+
+
 def test_two_agents_are_trained_on_one_model_and_a_run_that_was_cut_short_goes_on(directory, tmp_path, monkeypatch):
     """Memory-R1 for an instruct model: warm start, the manager's adapters, then the answer agent's; and both are asked."""
     monkeypatch.setattr(accelerator, "_decided", CPU)
     monkeypatch.setattr(gpu, "LONG_TASKS", {"memory_r1": 2})
-    tokenizer = toys.tokenizer()
-    tokenizer.chat_template = "{% for message in messages %}{{ message.content }} {% endfor %}"
-    tokenizer.save_pretrained(directory)
-    toys.model(max_position_embeddings=2048).save_pretrained(directory)
+    chatty(directory)
     plan = gpu.plan_run("memory_r1", directory, steps=1)
     plan = dataclasses.replace(plan, settings=GRPOSettings(steps=1, tasks=1, group=2, learning_rate=1e-2), lora_rank=4)
     steps = []

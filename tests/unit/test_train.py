@@ -607,3 +607,9 @@ def test_warm_start_rows_may_come_from_right_traces_only():
     odd = [sum(row.mask) % 2 == 0 for row in right]  # "a" and its end token
     assert all(odd), "a trace is right here if every turn wrote one word"
     assert len(format_rows(paper, paper.random_valid, tokenizer, 60, 0, sizes=(1,))) == 60
+
+
+def test_without_a_right_trace_there_is_nothing_to_imitate(tmp_path):
+    never = replace(toys.TOY, random_valid=lambda ask, rng: "a b")  # two words everywhere: no reward
+    with pytest.raises(ValueError, match="none of 4 trajectories got the full reward"):
+        finetune(never, never.random_valid, toys.model(), toys.tokenizer(), tmp_path, tasks=4, right=True)
