@@ -443,7 +443,7 @@ elif PRESET != "smoke":
 #
 # The same `episode` with another `Style`: tags instead of words, so that any instruct model can be the two agents. The conversations are LoCoMo's, `size` sessions in a row, a fact a message.
 # Both agents are trained on one conversation, as in the paper; here eight others are heard. The oracle notes what will be asked for and no more. What it lacks is what a search does not find:
-# that is not trained. SmolLM2-135M-Instruct, untrained, answers the message instead of making a call.
+# that is not trained. SmolLM2-135M-Instruct, untrained, answers the message instead of making a call. (Append-only's manager is a rule: its tokens are those of the answers.)
 
 # %%
 from memlab.papers.instruct import evaluation_world, instruct

@@ -305,19 +305,22 @@ print(table(plans, caption="200 GRPO steps of MemAgent in English, 8 x 16 rollou
 # after the other, as two sets of adapters on one model. On this machine, or where it has no GPU on a reference:
 
 # %%
-print(table([{"paper": papers.get(name).title} | {key: recipe[key] for key in ("group", "warmup_steps", "beta", "scale", "epsilon", "temperature")} for name, recipe in RECIPES.items()],
-            caption="The papers' hyper-parameters (beta: without a warm start)", formats={"beta": "g"}))
+columns = ("group", "warmup_steps", "beta", "scale", "epsilon", "temperature")
+recipes = [{"paper": papers.get(name).title} | {key: its[key] for key in columns} for name, its in RECIPES.items()]
+print(table(recipes, caption="The papers' hyper-parameters (beta: without a warm start)", formats={"beta": "g"}))
 
 # %%
 plans = []
 for name in papers.NAMES:
     for model in ("smollm2", "hub:Qwen/Qwen2.5-1.5B-Instruct"):
         plan = plan_run(name, model, dry=True)
-        e = plan.estimate
-        plans.append({"paper": plan.paper.title, "model": model.removeprefix("hub:"), "agents": len(plan.paper.stages), "tasks x group": f"{plan.settings.tasks} x {plan.settings.group}",
-                      "GPU": e.device, "with": e.backend, "GB": e.peak / 1e9, "s a step": e.step_seconds, "hours": e.hours})
+        who = {"paper": plan.paper.title, "model": model.removeprefix("hub:"), "agents": len(plan.paper.stages)}
+        rollouts = {"tasks x group": f"{plan.settings.tasks} x {plan.settings.group}"}
+        where = {"GPU": plan.estimate.device, "with": plan.estimate.backend, "GB": plan.estimate.peak / 1e9}
+        plans.append(who | rollouts | where | {"s a step": plan.estimate.step_seconds, "hours": plan.estimate.hours})
 print(plan.accelerator.notice)
-print(table(plans, caption=f"{plan.settings.steps} GRPO steps in English (calculated, not measured)", formats={"GB": ".1f", "s a step": ".0f", "hours": ".1f"}))
+print(table(plans, caption=f"{plan.settings.steps} GRPO steps in English (calculated, not measured)",
+            formats={"GB": ".1f", "s a step": ".0f", "hours": ".1f"}))
 
 # %% [markdown]
 # The warm start is the same idea as for the tiny model, in natural English: rows of random but well-formed memory, so that the model knows the

@@ -172,7 +172,8 @@ def test_unsloth_trains_memlabs_rows(tmp_path, precision, fused, near):
 
     found = on_cpu(tmp_path, "-m", "tests.contract.unsloth_on_cpu", str(tmp_path), precision, timeout=900)
     assert found["trainer"] == "UnslothGRPOTrainer" and found["fused"] == fused
-    assert np.allclose(found["plain"], unsloth_on_cpu.plain(tmp_path / "stock-run"), rtol=0.01, atol=1e-4), "the tiny model, beside it"
+    stock = unsloth_on_cpu.plain(tmp_path / "stock-run")
+    assert np.allclose(found["plain"], stock, rtol=2e-3, atol=1e-5), "a model that Unsloth did not load"
     assert (found["longest"], found["rope"]) == (512, "default"), "a window beyond the model's would rescale its positions"
     assert found["overflow"] == [False, False, False, True]
     theirs = torch.load(tmp_path / f"gradients-{precision}.pt")
