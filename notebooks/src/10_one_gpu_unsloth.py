@@ -62,6 +62,7 @@ from memlab.views.tables import table
 # | claim | here |
 # |---|---|
 # | fused kernels are exact: no approximation | tested: the RMSNorm kernel against PyTorch, to rounding |
+# | Unsloth trains the same thing as TRL + PEFT | a test of the repository: its loader, decoder and GRPO trainer, in Triton's interpreter on a CPU, write the same words and the same gradient |
 # | a fused operation is limited by bytes, and fusing saves bytes | counted by hand, then compared with the measurement |
 # | GRPO's memory is logits; chunking takes it away | tested: bytes kept for the backward pass, on this machine |
 # | a step is at least twice as fast in half the memory of TRL + PEFT | only a GPU can say: the recorded run, if there is one |

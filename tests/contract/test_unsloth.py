@@ -182,6 +182,7 @@ def test_unsloth_trains_memlabs_rows(tmp_path, precision, fused, near):
     assert (ours - its).norm() < near * ours.norm()
     if precision == "fp32":
         assert found["greedy"][:3] == [done.ids for done in greedy]
+        assert found["second_step"][0] == found["second_step"][1], "killed after it, and played again from a checkpoint"
         saved, _ = pretrained.load(found["policy"])
         with torch.no_grad():
             logits = saved(torch.tensor([[3, 4, 5, 6]])).logits

@@ -8,10 +8,12 @@ a GPU's owner would, and tensors that are sent to one stay. Nothing of this is f
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -178,6 +180,29 @@ def two_agents(directory: Path) -> dict:
     return {"steps": len(steps), "asked": asked, "turns": [len(task.messages), len(task.questions)], "saved": found}
 
 
+def killed_and_resumed(load: Callable, out: Path) -> dict:
+    """A run of two steps that is killed at its end and goes on from its first: the log of step 2, twice, and what was saved."""
+    from memlab.training.grpo import GRPOSettings
+    from memlab.training.train import train
+    from tests import toys
+
+    log: list[list[float]] = []
+
+    def kill(record: dict) -> None:
+        log.extend([[record["reward"], record["loss"], record["grad_norm"]]] * (record["step"] == 2))
+        if len(log) == 1:
+            raise KeyboardInterrupt
+
+    settings = GRPOSettings(steps=2, tasks=1, group=4, learning_rate=1e-2, warmup_steps=0, save_steps=1)
+    for resume in (False, True):
+        loaded = load()
+        with contextlib.suppress(KeyboardInterrupt):
+            policy = train(toys.TOY, loaded.model, loaded.tokenizer, settings, out, resume, on_step=kill, sampler=loaded.sampler)
+    with torch.no_grad():
+        logits = loaded.model(torch.tensor([[3, 4, 5, 6]])).logits.float().tolist()
+    return {"second_step": log, "policy": str(policy), "logits": logits}
+
+
 def main(directory: Path, precision: str) -> dict:
     pretend(directory / "cache")
     if precision == "agents":
@@ -186,28 +211,20 @@ def main(directory: Path, precision: str) -> dict:
 
     from memlab.accelerator import Accelerator
     from memlab.policies.backends import load_trainable
-    from memlab.training.grpo import GRPOSettings
-    from memlab.training.train import train
-    from tests import toys
 
     found = {"trainer": trl.GRPOTrainer.__name__, "plain": plain(directory / "plain-run")}
     machine, toy = Accelerator("unsloth", "cuda", precision), str(directory / "toy")
     wide = load_trainable(toy, machine, 4, window=4096).model
     rope = wide.config.rope_parameters["rope_type"]
     found |= {"longest": wide.max_seq_length, "rope": rope}
-    loaded = load_trainable(toy, machine, 4, window=WINDOW, adapter=directory / "adapter")
+    load = lambda: load_trainable(toy, machine, 4, window=WINDOW, adapter=directory / "adapter")  # noqa: E731
+    loaded = load()
     found["fused"] = sum(getattr(m, "apply_qkv", main).__name__ == "apply_lora_qkv" for m in loaded.model.modules())
     done = loaded.frozen().complete(prompts(loaded.tokenizer))
     found |= {"greedy": [d.ids for d in done], "overflow": [d.overflow for d in done]}
     found["loss"], gradients = gradient(loaded.model, loaded.tokenizer, directory / "gradient")
     torch.save(gradients, directory / f"gradients-{precision}.pt")
-    if precision == "fp32":
-        settings = GRPOSettings(steps=1, tasks=1, group=4, learning_rate=1e-2, warmup_steps=0)
-        policy = train(toys.TOY, loaded.model, loaded.tokenizer, settings, directory / "run", sampler=loaded.sampler)
-        with torch.no_grad():
-            found["logits"] = loaded.model(torch.tensor([[3, 4, 5, 6]])).logits.float().tolist()
-        found["policy"] = str(policy)
-    return found
+    return found | (killed_and_resumed(load, directory / "run") if precision == "fp32" else {})
 
 
 if __name__ == "__main__":
