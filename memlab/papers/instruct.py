@@ -62,8 +62,8 @@ def _real(paper: Paper, records, held_out: bool):
     if paper.name == "memory_r1":
         from memlab.worlds.real.conversations import SPLITS, Talks, locomo
 
-        split = SPLITS["test" if held_out else "train"]
-        return Talks([talk for talk in (locomo() if records is None else records) if talk.name in split])
+        split = "test" if held_out else "train"  # without category 5, as in the paper
+        return Talks(locomo(split) if records is None else [talk for talk in records if talk.name in SPLITS[split]])
     from memlab.worlds.real.hotpotqa import Composed, HotpotQA, Passing, load
 
     records = list(load() if records is None else records)

@@ -134,6 +134,8 @@ def test_agents_of_real_conversations_are_trained_on_one_and_asked_about_others(
     assert len(whole.questions) == 8 and all(";" not in value for values in whole.answers for value in values)
     first = dialogue(TALKS[0], 0, 1)
     assert first.questions == ("What is the dog of Mira called?",) and len(first.sessions) == 1, "the rest is not said yet"
+    with pytest.raises(ValueError, match="there is no conversation"):
+        Talks([])
     with pytest.raises(ValueError, match="1 to 5 sessions, not 6"):
         Talks(TALKS).make(random.Random(0), 6)
 

@@ -6,12 +6,13 @@ import os
 import pytest
 from typer.testing import CliRunner
 
-from memlab import cli, conversations
+from memlab import cli, conversations, papers
 from memlab.memory import Bank
+from memlab.papers.instruct import evaluation_world, instruct
 from memlab.policies import pretrained
 from memlab.policies.scripted import ScriptedPolicy
 from memlab.retrieval import BM25
-from memlab.worlds.real.conversations import Conversation, Fact, Question, Session, Turn
+from memlab.worlds.real.conversations import Conversation, Fact, Question, Session, Turn, dialogue
 
 TALK = Conversation(
     name="test",
@@ -99,6 +100,18 @@ def test_all_of_locomo_from_the_command_line():
         found[policy] = record["results"][-1]
     assert found["no-memory"]["f1"] == 0.0 and all(found[p]["recall"] > 0.4 for p in found if p != "no-memory")
     assert found["append-only"]["f1"] > found["rag"]["f1"], "a fact is nearer to an answer than a turn"
+
+
+@LOCOMO
+def test_the_agents_training_questions_are_those_that_facts_answer():
+    paper = instruct(papers.get("memory_r1"), "locomo")
+    [talk] = paper.world.conversations
+    whole = dialogue(talk)
+    assert (talk.name, len(talk.questions)) == ("conv-26", 152) and 100 < len(whole.questions) < 152
+    world = paper.stages[0].prepare(lambda weights: None, None, None)["world"]
+    asked = {question for _, _, own, rest in world.moments for question in (*own, *rest)}
+    assert asked < set(whole.questions) and len(asked) > 80, "what rests on facts that are too far apart is left out"
+    assert len(evaluation_world(paper).conversations) == 8
 
 
 @pytest.mark.parametrize(

@@ -179,6 +179,8 @@ class Talks:
     name = "locomo"
 
     def __init__(self, conversations: Sequence[Conversation], questions: int = 10):
+        if not conversations:
+            raise ValueError("there is no conversation; pass those of locomo()")
         self.conversations, self.questions = list(conversations), questions
         self.source = ", ".join(sorted({c.source for c in conversations}))
 
