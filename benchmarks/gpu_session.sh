@@ -2,10 +2,12 @@
 # The GPU measurement on a machine that has PyTorch and a GPU and no package index.
 #
 #   here:   benchmarks/gpu_session.sh pack 3.12 [MiB]    wheels for that Python -> build/gpu/part-*, each at most MiB (default 40)
+#           benchmarks/gpu_session.sh slim                the checkout without recorded policies, on a branch of its own: 8 MB, not 65
 #   carry:  the checkout and build/gpu/part-* (in as many trips as it takes) and build/gpu/SHA256SUMS
 #   there:  benchmarks/gpu_session.sh join                parts, in build/gpu or in the folder given -> wheels, checked
 #           benchmarks/gpu_session.sh install             wheels -> build/gpu/site, nothing else is touched
 #           benchmarks/gpu_session.sh run [arguments]     python -m benchmarks.gpu with them; the record goes to data/runs/gpu
+#   here:   benchmarks/gpu_session.sh whole               back to the branch that it was, with everything; then commit the record
 #
 # torch, transformers, accelerate, peft and triton are taken as they are there: another version than the pin is used, and recorded.
 # Leave SmolLM2 (93 MB) out with WITHOUT=smollm2, 4-bit loading (43 MB) with WITHOUT=bitsandbytes, both with WITHOUT="smollm2 bitsandbytes".
@@ -37,6 +39,20 @@ pack() {
   du -h "$HOME_DIR"/part-*
 }
 
+slim() {
+  [[ -z $(git status --porcelain) ]] || { echo "there are changes; commit them first" >&2; exit 1; }
+  git switch -q -c gpu-slim
+  git rm -rq --ignore-unmatch 'data/runs/*/policy' docs 'notebooks/*.ipynb'
+  git checkout -q HEAD -- data/runs/memagent/warmstart
+  git commit -qm "For a GPU machine: without recorded policies, notebooks and pictures"
+  git ls-files -z | xargs -0 du -cbh | tail -1
+}
+
+whole() {
+  git switch -q -
+  git branch -qD gpu-slim
+}
+
 join() {
   local from=${1:-$HOME_DIR}
   (cd "$from" && sha256sum --quiet -c SHA256SUMS) || { echo "a part is missing or altered; carry the parts again" >&2; exit 1; }
@@ -55,6 +71,6 @@ run() {
 }
 
 case ${1:-} in
-  pack | join | install | run) "$@" ;;
-  *) sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2 ;;
+  pack | slim | join | install | run | whole) "$@" ;;
+  *) sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2 ;;
 esac

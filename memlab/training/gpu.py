@@ -76,10 +76,8 @@ def plan_run(
 ) -> Plan:
     """Decide backend, settings and micro-batches of a run. Loads no weights and downloads nothing.
 
-    dry: the plan will not be run; without a GPU here it is for a `REFERENCE`.
-
     model: a name of `SHAPES`, or a directory (default: the preset's). task: of `memlab.papers.instruct.TASKS`; the tiny model has
-    its own.
+    its own. dry: it will not be run; without a GPU here it is for a `REFERENCE`.
     Raises ValueError (a name that is not there), NoAccelerator (the model needs a GPU): one sentence and one command.
     """
     dial = presets.get(preset)
