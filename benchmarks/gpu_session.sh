@@ -42,14 +42,14 @@ pack() {
 slim() {
   [[ -z $(git status --porcelain) ]] || { echo "there are changes; commit them first" >&2; exit 1; }
   git switch -q -c gpu-slim
-  git rm -rq --ignore-unmatch 'data/runs/*/policy' docs 'notebooks/*.ipynb'
+  git rm -rq --ignore-unmatch 'data/runs/*/policy/*' docs 'notebooks/*.ipynb'
   git checkout -q HEAD -- data/runs/memagent/warmstart
   git commit -qm "For a GPU machine: without recorded policies, notebooks and pictures"
   git ls-files -z | xargs -0 du -cbh | tail -1
 }
 
 whole() {
-  git switch -q -
+  git checkout -q -
   git branch -qD gpu-slim
 }
 

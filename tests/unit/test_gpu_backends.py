@@ -4,6 +4,7 @@ import dataclasses
 import json
 import random
 import shutil
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -226,3 +227,33 @@ def test_a_step_of_the_benchmark(tmp_path, monkeypatch):
     (tmp_path / "toy").mkdir()
     trl, loop = (bench.step(b, "toy", tmp_path, bench.TOY_STEP) for b in ("trl", "loop"))
     assert trl["tokens_s"] > 0 and loop["tokens_s"] > 0 and (trl["asked"], loop["asked"]) == ("trl", "loop")
+
+
+def test_a_slim_checkout_has_what_the_measurement_needs(tmp_path):
+    """What travels to a GPU machine: everything but recorded policies, and back again."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+
+    def sh(*command):
+        done = subprocess.run(command, cwd=tmp_path / "clone", capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    subprocess.run(["git", "clone", "-q", ROOT, tmp_path / "clone"], check=True)
+    sh("git", "checkout", "-q", "-B", "main")
+    shutil.copy(ROOT / "benchmarks" / "gpu_session.sh", tmp_path / "clone" / "benchmarks")
+    as_someone = ("git", "-c", "user.name=x", "-c", "user.email=x@x.x", "commit", "-q", "--allow-empty", "-am")
+    sh(*as_someone, "as it is here")
+    sh("git", "config", "user.name", "x")
+    sh("git", "config", "user.email", "x@x.x")
+    before = sh("git", "rev-parse", "HEAD")
+    sh("benchmarks/gpu_session.sh", "slim")
+    kept = [tmp_path / "clone" / name for name in sh("git", "ls-files").splitlines()]
+    assert sum(path.stat().st_size for path in kept) < 15e6
+    for needed in ("data/tiny", "data/runs/memagent/warmstart/policy"):
+        assert (tmp_path / "clone" / needed / "model.safetensors") in kept
+    (tmp_path / "clone" / "left.txt").write_text("not committed")
+    refused = subprocess.run(["benchmarks/gpu_session.sh", "slim"], cwd=tmp_path / "clone", capture_output=True, text=True)
+    assert refused.returncode == 1 and "commit them first" in refused.stderr
+    sh("benchmarks/gpu_session.sh", "whole")
+    assert sh("git", "rev-parse", "HEAD") == before and sh("git", "branch", "--format=%(refname:short)").split() == ["main"]
