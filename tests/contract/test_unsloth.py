@@ -154,18 +154,18 @@ def toy(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("precision", "fused", "near"), [("fp32", 0, 0.01), ("bf16", 2, 0.05)])
+@pytest.mark.parametrize(("precision", "fused", "near"), [("fp32", 0, 1e-4), ("bf16", 2, 0.02)])
 def test_unsloth_trains_memlabs_rows(tmp_path, precision, fused, near):
     """The whole GPU path without a GPU: loading, adapters, decoder, the rewritten GRPO trainer, the saved policy.
 
-    near: of the gradient's norm. Unsloth computes under half precision, and fuses LoRA only where the weights have it, too.
+    near: of the gradient's norm; measured are 8e-7 and 0.003. Unsloth fuses LoRA into its layers only where weights are bf16.
     """
     toy(tmp_path)
     plain = load_trainable(str(tmp_path / "toy"), Accelerator("cpu", "cpu", "fp32"), 4)
     torch.manual_seed(1)
     for name, p in plain.model.named_parameters():
         if "lora_B" in name:
-            torch.nn.init.normal_(p, std=0.1)
+            torch.nn.init.normal_(p, std=0.5)
     plain.model.save_pretrained(tmp_path / "adapter")
     greedy = plain.frozen().complete(unsloth_on_cpu.prompts(plain.tokenizer)[:3])
     loss, gradients = unsloth_on_cpu.gradient(plain.model, plain.tokenizer, tmp_path / "plain")
