@@ -72,8 +72,7 @@ paper = papers.get("memagent")
 # | KL term of 0.001, group of 16, 128 questions a step | changed | KL of 0.002, groups of 8, 16 questions a step |
 # | a lenient verifier for the report, a strict one in training | left out | one verifier everywhere; the gap between two has been taken for failed training |
 # | imitation of good memory traces as an alternative to RL | added | nobody published that comparison: see the table of section 6 |
-
-# %% [markdown]
+#
 # ## 1. The problem, seen failing
 #
 # A document is a list of sections with four facts each. One or two of the facts answer the question; the others are about
@@ -400,7 +399,6 @@ show(
     "the largest context stays constant for memory and retrieval and grows for full context.",
 )
 
-# %%
 from memlab.views.cost import CostDial
 
 CostDial({"MemAgent, 1,024 tokens of memory": 1024})

@@ -23,7 +23,7 @@
 # | preset | minutes | peak memory | machine |
 # |---|---|---|---|
 # | `smoke` | under 1 | 1 GB | any laptop; too short to learn |
-# | `cpu` | 6, of which 3 are training | 1.5 GB | two laptop cores, no GPU, no network |
+# | `cpu` | 7, of which 4 are training | 1.5 GB | two laptop cores, no GPU, no network |
 
 # %% tags=["parameters"]
 PRESET = "cpu"  # smoke | cpu
