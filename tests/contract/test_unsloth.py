@@ -119,11 +119,16 @@ def test_the_caps_admit_our_pins():
     assert not [str(r) for r in wanted if r.name in pins and pins[r.name] not in r.specifier]
 
 
-def on_cpu(tmp_path, *arguments, timeout=280):
-    """What `python ARGUMENTS` prints after RESULT, with Unsloth in its path."""
-    site = os.environ.get("MEMLAB_UNSLOTH_SITE")
-    if not site:
+@pytest.fixture
+def site():
+    """The folder that holds Unsloth, its needs and triton."""
+    if not (found := os.environ.get("MEMLAB_UNSLOTH_SITE")):
         pytest.skip("MEMLAB_UNSLOTH_SITE is not set; see the top of this file")
+    return found
+
+
+def on_cpu(site, *arguments, timeout=280):
+    """What `python ARGUMENTS` prints after RESULT, with Unsloth in its path."""
     env = os.environ | {"PYTHONPATH": f"{site}:{ROOT}", "UNSLOTH_ALLOW_CPU": "1", "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=env, timeout=timeout, cwd=ROOT)
     line = next((li for li in done.stdout.splitlines() if li.startswith("RESULT ")), None)
@@ -132,14 +137,14 @@ def on_cpu(tmp_path, *arguments, timeout=280):
 
 
 @pytest.mark.slow
-def test_unsloths_kernels_in_tritons_interpreter(tmp_path):
+def test_unsloths_kernels_in_tritons_interpreter(site):
     """RMSNorm, RoPE, SwiGLU and the GRPO log-probabilities: the benchmark's own comparison, on toy sizes."""
     code = (
         "import unsloth, torch, json; torch.cuda.current_device = lambda: 0\n"
         "from benchmarks.gpu_kernels import kernels\n"
         "print('RESULT ' + json.dumps(kernels('cpu', {'copy_gb_s': 1.0, 'matrix_tflops': 1.0})))"
     )
-    found = on_cpu(tmp_path, "-c", code)
+    found = on_cpu(site, "-c", code)
     for name in ("rms_norm", "rope", "swiglu", "grpo_loss"):
         assert found[name]["largest_difference"] < 1e-5, (name, found[name])
 
@@ -155,7 +160,7 @@ def toy(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("precision", "fused", "near"), [("fp32", 0, 1e-4), ("bf16", 2, 0.02)])
-def test_unsloth_trains_memlabs_rows(tmp_path, precision, fused, near):
+def test_unsloth_trains_memlabs_rows(site, tmp_path, precision, fused, near):
     """The whole GPU path without a GPU: loading, adapters, decoder, the rewritten GRPO trainer, the saved policy.
 
     near: of the gradient's norm; measured are 8e-7 and 0.003. Unsloth fuses LoRA into its layers only where weights are bf16.
@@ -170,7 +175,7 @@ def test_unsloth_trains_memlabs_rows(tmp_path, precision, fused, near):
     greedy = plain.frozen().complete(unsloth_on_cpu.prompts(plain.tokenizer)[:3])
     loss, gradients = unsloth_on_cpu.gradient(plain.model, plain.tokenizer, tmp_path / "plain")
 
-    found = on_cpu(tmp_path, "-m", "tests.contract.unsloth_on_cpu", str(tmp_path), precision, timeout=900)
+    found = on_cpu(site, "-m", "tests.contract.unsloth_on_cpu", str(tmp_path), precision, timeout=900)
     assert found["trainer"] == "UnslothGRPOTrainer" and found["fused"] == fused
     stock = unsloth_on_cpu.plain(tmp_path / "stock-run")
     assert np.allclose(found["plain"], stock, rtol=2e-3, atol=1e-5), "a model that Unsloth did not load"
@@ -190,9 +195,9 @@ def test_unsloth_trains_memlabs_rows(tmp_path, precision, fused, near):
 
 
 @pytest.mark.slow
-def test_unsloth_trains_two_agents_one_after_the_other(tmp_path):
+def test_unsloth_trains_two_agents_one_after_the_other(site, tmp_path):
     toy(tmp_path)
-    found = on_cpu(tmp_path, "-m", "tests.contract.unsloth_on_cpu", str(tmp_path), "agents", timeout=900)
+    found = on_cpu(site, "-m", "tests.contract.unsloth_on_cpu", str(tmp_path), "agents", timeout=900)
     messages, questions = found["turns"]
     assert found["steps"] == 2 and found["asked"] == [False] * messages + [True] * questions
     assert {"run/warmstart", "run/policy", "run/reader/policy"} <= set(found["saved"])

@@ -2,8 +2,8 @@
 
     PYTHONPATH=SITE:. python -m tests.contract.unsloth_on_cpu DIRECTORY fp32     # prints RESULT and a JSON object
 
-SITE holds unsloth, its needs and triton (see test_unsloth.py). torch sees no GPU, so every question about one is answered here as
-a GPU's owner would, and tensors that are sent to one stay. Nothing of this is for speed: a step takes a minute.
+SITE holds unsloth, its needs and triton (see test_unsloth.py). torch sees no GPU: what Unsloth asks of one is answered as if it
+were there, and tensors that are sent to it stay. Nothing of this is for speed: a step takes a minute.
 """
 
 from __future__ import annotations
