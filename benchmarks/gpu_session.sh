@@ -2,7 +2,7 @@
 # The GPU measurement on a machine that has PyTorch and a GPU and no package index.
 #
 #   here:   benchmarks/gpu_session.sh pack 3.12 [MiB]    wheels for that Python -> build/gpu/part-*, each at most MiB (default 40)
-#           benchmarks/gpu_session.sh slim                the checkout without recorded policies, on a branch of its own: 8 MB, not 65
+#           benchmarks/gpu_session.sh slim                the checkout without recorded policies, on a branch of its own: 7 MB, not 65
 #   carry:  the checkout and build/gpu/part-* (in as many trips as it takes) and build/gpu/SHA256SUMS
 #   there:  benchmarks/gpu_session.sh join                parts, in build/gpu or in the folder given -> wheels, checked
 #           benchmarks/gpu_session.sh install             wheels -> build/gpu/site, nothing else is touched

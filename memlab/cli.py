@@ -170,9 +170,10 @@ def evaluate(
         chosen = instruct.instruct(chosen, task)
         world = instruct.evaluation_world(chosen)
     who = contenders.contender(chosen, policy, seed, model if instructed else "tiny")
-    for agent in (who.policy, *getattr(who.episode, "keywords", {}).values()):
-        if instructed and torch.cuda.is_available() and hasattr(agent, "model"):
-            agent.model.to("cuda")
+    if instructed and torch.cuda.is_available():
+        for agent in (who.policy, *getattr(who.episode, "keywords", {}).values()):
+            if hasattr(agent, "model"):
+                agent.model.to("cuda")
     results = evaluation.evaluate(chosen, who.policy, wanted, n, seed, who.episode, world)
     if as_json:
         record = {

@@ -27,6 +27,14 @@ def model(seed: int = 0, **config) -> Qwen3ForCausalLM:
     return Qwen3ForCausalLM(Qwen3Config(**(shape | ids | fixed | config))).float()
 
 
+def save_chat(directory, **config) -> None:
+    """A model and a tokenizer with a chat template, saved in `directory`. config: as for `model`."""
+    model(**config).save_pretrained(directory)
+    words = tokenizer()
+    words.chat_template = "{% for message in messages %}{{ message.content }} {% endfor %}"
+    words.save_pretrained(directory)
+
+
 @dataclass(frozen=True)
 class ToyTask:
     rows: int  # how many separate contexts

@@ -31,12 +31,11 @@ from memlab.episode import Ask, Episode, Messages, Outcome
 from memlab.memory import Bank
 from memlab.papers import Paper, memory_r1
 from memlab.papers.mem1 import reply
-from memlab.papers.memory_r1 import about, manage, marked, split_values, values
+from memlab.papers.memory_r1 import EMPTY, about, manage, marked, split_values, values
 from memlab.papers.tags import first_tag
 from memlab.worlds.dialogues import Staged, Stages, facts
 from memlab.worlds.scoring import normalise
 
-EMPTY = "nothing ."
 TOOLS = ("add", "update", "delete", "retrieve", "summary", "filter")
 STORED, CLEANED = ("add", "update", "delete"), ("summary", "filter")
 RELATED, FOUND = 3, 5  # notes that are shown with a message of stage 1, and that `retrieve` finds

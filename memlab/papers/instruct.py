@@ -278,8 +278,10 @@ class Linked:
             asked = list(zip(talk.questions, talk.answers, talk.gold_of, strict=True))
             for i, message in enumerate(talk.messages):
                 notes = tuple(dict.fromkeys(talk.messages[max(0, i - BEFORE) : i]))
-                own = {q: told for q, told, gold in asked if message in gold and {message, *notes}.issuperset(gold)}
-                rest = {q: told for q, told, gold in asked if message not in gold and set(notes).issuperset(gold)}
+                held = {message, *notes}
+                known = [(q, told, message in gold) for q, told, gold in asked if held.issuperset(gold)]
+                own = {q: told for q, told, mine in known if mine}
+                rest = {q: told for q, told, mine in known if not mine}
                 if own:
                     self.moments.append((notes, message, own, rest))
 
@@ -293,7 +295,7 @@ def noted(text: str, ask: Ask) -> str:
         call = memory_r1.parse_call(text)
         return memory_r1.write_tags(call._replace(text=render(call.text)))
     distil = ask.state["distil"]
-    values = [render(value).rstrip(" .") for value in memory_r1.TINY.values(text, distil)]
+    values = map(_value, memory_r1.TINY.values(text, distil))
     return memory_r1.write_answer(values, render(text) if distil else "")
 
 
@@ -352,7 +354,7 @@ def staged(text: str, ask: Ask) -> str:
         return noted(text, ask)
     name, argument = agemem.parse_words(text)
     if name == "answer":
-        argument = "; ".join(render(value).rstrip(" .") for value in agemem.TINY.values(argument))
+        argument = "; ".join(map(_value, agemem.TINY.values(argument)))
     return agemem.write_tags(name, render(argument) if name in ("retrieve", "summary") else argument)
 
 

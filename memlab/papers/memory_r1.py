@@ -21,7 +21,7 @@ Dropped: a judge beside exact match.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -126,7 +126,7 @@ def write_tags(call: Call) -> str:
     return f"<{call.name}{note}>{call.text}</{call.name}>" if call.text else f"<{call.name}{note}/>"
 
 
-def write_answer(values: Sequence[str], useful: str = "") -> str:
+def write_answer(values: Iterable[str], useful: str = "") -> str:
     """The text that `tagged_values` reads as `values`. useful: the notes that they rest on, if they are to be said."""
     return (f"<useful>{useful}</useful>" if useful else "") + f"<answer>{'; '.join(values)}</answer>"
 

@@ -185,9 +185,7 @@ class TrainerPolicy(Policy):
             set_limit(self.trainer, max(prompts[i].ask.max_tokens for i in fits))
             sampled, _ = self.trainer._generate_single_turn([prompts[i].ids for i in fits], None, {}, 1)
             for i, ids in zip(fits, sampled, strict=True):
-                ids = list(ids)[: prompts[i].ask.max_tokens]
-                text = self.tokenizer.decode(ids, skip_special_tokens=True)
-                done[i] = Completion(text, ids, truncated=ids[-1] != self.tokenizer.eos_token_id)
+                done[i] = self.completion(list(ids), prompts[i].ask.max_tokens)
         return done
 
 
@@ -207,17 +205,16 @@ class GreedyPolicy(Policy):
         left = sorted((i for i, d in enumerate(done) if not d.overflow), key=lambda i: len(prompts[i].ids))
         while left:
             longest = max(len(prompts[i].ids) + prompts[i].ask.max_tokens for i in left)
-            batch, left = left[: max(1, self.batch_tokens // longest)], left[max(1, self.batch_tokens // longest) :]
+            rows = max(1, self.batch_tokens // longest)
+            batch, left = left[:rows], left[rows:]
             limit, width = max(prompts[i].ask.max_tokens for i in batch), max(len(prompts[i].ids) for i in batch)
             padded = self.tokenizer.pad({"input_ids": [prompts[i].ids for i in batch]}, padding_side="left", return_tensors="pt")
             with torch.no_grad():
                 written = self.model.generate(**padded.to(self.model.device), max_new_tokens=limit, do_sample=False)
             for i, ids in zip(batch, written[:, width:].tolist(), strict=True):
-                ids = ids[: prompts[i].ask.max_tokens]
-                if self.tokenizer.eos_token_id in ids:
-                    ids = ids[: ids.index(self.tokenizer.eos_token_id) + 1]
-                text = self.tokenizer.decode(ids, skip_special_tokens=True)
-                done[i] = Completion(text, ids, truncated=ids[-1] != self.tokenizer.eos_token_id)
+                if (eos := self.tokenizer.eos_token_id) in ids:  # the rest is padding
+                    ids = ids[: ids.index(eos) + 1]
+                done[i] = self.completion(ids, prompts[i].ask.max_tokens)
         return done
 
 

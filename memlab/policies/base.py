@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -56,6 +57,12 @@ class Policy:
     def join(self, prompt: Prompt, completion: Completion) -> str:
         """`prompt` and `completion` as the one text that a later context must start with in order to extend them."""
         return self.tokenizer.decode(prompt.ids + completion.ids, skip_special_tokens=False)
+
+    def completion(self, ids: list[int], limit: int, logprobs: Sequence[float] = ()) -> Completion:
+        """What was sampled, cut off at `limit` tokens."""
+        ids = ids[:limit]
+        text = self.tokenizer.decode(ids, skip_special_tokens=True)
+        return Completion(text, ids, list(logprobs[:limit]), truncated=ids[-1] != self.tokenizer.eos_token_id)
 
     def complete(self, prompts: list[Prompt]) -> list[Completion]:
         """One completion per prompt, in order."""

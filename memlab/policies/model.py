@@ -45,14 +45,10 @@ class ModelPolicy(Policy):
             sampled = iter(self._sample([list(ids) for ids, _ in batch], copies, max(limit for _, limit in batch)))
             for key in batch:
                 for i in groups[key]:
-                    done[i] = self._completion(*next(sampled), key[1])
+                    ids, logprobs = next(sampled)
+                    done[i] = self.completion(ids, key[1], logprobs)
         self.model.train(was_training)
         return done
-
-    def _completion(self, ids: list[int], logprobs: list[float], limit: int) -> Completion:
-        ids, logprobs = ids[:limit], logprobs[:limit]
-        text = self.tokenizer.decode(ids, skip_special_tokens=True)
-        return Completion(text, ids, logprobs, truncated=ids[-1] != self.tokenizer.eos_token_id)
 
     def _batches(self, groups):
         """Prompts of similar length together, each batch at most `batch_tokens`."""

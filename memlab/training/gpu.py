@@ -20,7 +20,7 @@ from memlab.papers import Paper
 from memlab.papers.instruct import instruct
 from memlab.policies.backends import Trainable, load_adapter, load_trainable
 from memlab.policies.base import Policy
-from memlab.training.estimate import REFERENCE, REFERENCE_BYTES, SHAPES, Estimate, estimate, shape_of, work_of
+from memlab.training.estimate import REFERENCE, REFERENCE_BYTES, SHAPES, Estimate, Work, estimate, shape_of, work_of
 from memlab.training.grpo import GRPOSettings
 
 if TYPE_CHECKING:  # it imports transformers, and Unsloth must come first
@@ -39,6 +39,7 @@ RECIPES = {
 }
 SMALL_LEARNING_RATE = 1e-4  # below a billion parameters: adapters of a small model move too little at 2e-5 in 200 steps
 LORA_RANK = 16
+MADE = ("warmstart", "untrained")
 CPU_HOURS = 24  # a run estimated to take longer does not fall back to a CPU
 WARM_START = dict(tasks=1500, batch_size=16, learning_rate=5e-4)
 LONG_TASKS = {"memory_r1": 200, "agemem": 500}  # one has many turns, each a row: about as many rows as the others' 1,500
@@ -46,7 +47,10 @@ LONG_TASKS = {"memory_r1": 200, "agemem": 500}  # one has many turns, each a row
 
 @dataclass(frozen=True)
 class Plan:
-    """One run, decided but not begun. lora_rank 0: all weights (the tiny model). start: warmstart, untrained, or an adapter."""
+    """One run, decided but not begun.
+
+    window: tokens of the longest row. lora_rank 0: all weights (the tiny model). start: warmstart, untrained, or an adapter.
+    """
 
     paper: Paper
     task: str
@@ -54,6 +58,7 @@ class Plan:
     settings: GRPOSettings
     accelerator: accelerator.Accelerator
     estimate: Estimate
+    window: int
     lora_rank: int
     four_bit: bool
     start: str
@@ -90,11 +95,13 @@ def plan_run(
         decided = replace(decided, notice=f"{decided.notice}\nwhat it would take on one {REFERENCE} with Unsloth:")
     settings = settings_of(chosen, model, dial, seed, steps, start)
     rank = 0 if model == "tiny" else LORA_RANK
-    guess = partial_estimate(chosen, model, decided, rank, four_bit)
+    work = work_of(chosen)
+    guess = partial_estimate(chosen, work, model, decided, rank, four_bit)
     settings = _fit(settings, guess, _room(decided))
     if decided.device == "cpu" and guess(settings).hours > CPU_HOURS:
         raise accelerator.NoAccelerator(f"{decided.notice} ({model} would take {guess(settings).hours:.0f} hours)")
-    return Plan(chosen, task if rank else "tiny", model, settings, decided, guess(settings), rank, four_bit, start)
+    window = 64 * -(-2 * (work.prompt + work.completion) // 64)  # words were counted, not tokens: twice is ample
+    return Plan(chosen, task if rank else "tiny", model, settings, decided, guess(settings), window, rank, four_bit, start)
 
 
 def settings_of(paper: Paper, model: str, preset, seed: int, steps: int | None, start: str) -> GRPOSettings:
@@ -113,16 +120,15 @@ def settings_of(paper: Paper, model: str, preset, seed: int, steps: int | None, 
     return GRPOSettings(steps=steps, tasks=max(1, tasks * group // recipe["group"]), seed=seed, **recipe)
 
 
-def partial_estimate(paper: Paper, model: str, decided, rank: int, four_bit: bool) -> Callable[[GRPOSettings], Estimate]:
+def partial_estimate(paper: Paper, work: Work, model: str, decided, rank: int, four_bit: bool):
     """`estimate` of this paper, model and machine, as a function of the settings."""
     import torch
 
-    work, agents = work_of(paper), len(paper.stages)
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else REFERENCE
-    if decided.device == "cpu":
-        device = "cpu"
+    device = "cpu"
+    if decided.device == "cuda":
+        device = torch.cuda.get_device_name() if torch.cuda.is_available() else REFERENCE
     backend = decided.backend if rank else _plain(decided)
-    return lambda settings: estimate(model, settings, work, backend, device, rank, four_bit, agents=agents)
+    return lambda settings: estimate(model, settings, work, backend, device, rank, four_bit, agents=len(paper.stages))
 
 
 def run(plan: Plan, out: str | Path, resume: bool = False, on_step: Callable[[dict], None] | None = None) -> Path:
@@ -133,18 +139,22 @@ def run(plan: Plan, out: str | Path, resume: bool = False, on_step: Callable[[di
     smaller = f"memlab train {plan.paper.name} --preset gpu --model smollm2"
     if small := accelerator.too_small(plan.estimate.peak, plan.model, smaller):
         raise accelerator.NoAccelerator(small)
-    from memlab.training.train import train_stages
+    from memlab.training.train import save_policy, train_stages
 
     tools = {"load": partial(load, plan), "freeze": partial(freeze, plan)}
     if not plan.lora_rank:
-        return train_stages(plan.paper, weights_of(plan), plan.settings, out, resume, on_step=on_step, **tools)
-    learner = load(plan)
+        return train_stages(plan.paper, start_of(plan, out), plan.settings, out, resume, on_step=on_step, **tools)
+    learner, start = load(plan), start_of(plan, out)
+    if plan.start in MADE and not start.is_dir():  # else the part of this run that was cut short made it
+        if plan.start == "warmstart":
+            warm_start(plan, learner)
+        start.parent.mkdir(parents=True, exist_ok=True)
+        save_policy(learner.model, learner.tokenizer, start)
 
     def again(adapter: Path) -> Trainable:  # one model for all stages: only its adapters begin anew
         load_adapter(learner.model, adapter)
         return learner
 
-    start = start_of(plan, learner, Path(out))
     return train_stages(plan.paper, start, plan.settings, out, resume, on_step=on_step, **tools | {"load": again})
 
 
@@ -155,9 +165,7 @@ def load(plan: Plan, weights: str | Path | None = None, engine: bool = True) -> 
     """
     source, adapter = (plan.model, weights) if plan.lora_rank else (str(weights), None)
     machine = replace(plan.accelerator, fast_inference=plan.accelerator.fast_inference and engine)
-    work = work_of(plan.paper)
-    window = 64 * -(-2 * (work.prompt + work.completion) // 64)  # words were counted, not tokens: twice is ample
-    return load_trainable(source, machine, plan.lora_rank, plan.four_bit, window, adapter, plan.settings.seed)
+    return load_trainable(source, machine, plan.lora_rank, plan.four_bit, plan.window, adapter, plan.settings.seed)
 
 
 def freeze(plan: Plan, weights: str | Path) -> Policy:
@@ -174,7 +182,7 @@ def before_and_after(plan: Plan, out: str | Path) -> list[Contender]:
     """
     from memlab.contenders import Contender
 
-    start, out = start_of(plan, None, Path(out)) if plan.lora_rank else weights_of(plan), Path(out)
+    start, out = start_of(plan, out), Path(out)
     after = {stage.folder: freeze(plan, out / stage.folder / "policy") for stage in plan.paper.stages}
     policy = after.pop("")
     return [
@@ -183,26 +191,15 @@ def before_and_after(plan: Plan, out: str | Path) -> list[Contender]:
     ]
 
 
-def weights_of(plan: Plan) -> str:
-    """Where the tiny model's weights are that a plan begins with."""
+def start_of(plan: Plan, out: str | Path) -> str | Path:
+    """Where the weights or the adapter are that a plan begins with. Adapters of `MADE` are made by `run`, in `out`."""
+    if plan.lora_rank:
+        if plan.start in MADE:
+            return Path(out) / plan.start
+        return Path(plan.start) / "policy" if (Path(plan.start) / "policy").is_dir() else Path(plan.start)
     from memlab import contenders
 
     return "tiny" if plan.start == "untrained" else contenders.weights_of(papers.get(plan.paper.name), plan.start)
-
-
-def start_of(plan: Plan, learner, out: Path) -> Path:
-    """The adapter that a plan begins with: in `out` if it is made for this run, or was by the part of it that was cut short."""
-    from memlab.training.train import save_policy
-
-    if plan.start not in ("warmstart", "untrained"):
-        return Path(plan.start) / "policy" if (Path(plan.start) / "policy").is_dir() else Path(plan.start)
-    directory = out / plan.start
-    if not directory.is_dir():
-        if plan.start == "warmstart":
-            warm_start(plan, learner)
-        out.mkdir(parents=True, exist_ok=True)
-        save_policy(learner.model, learner.tokenizer, directory)
-    return directory
 
 
 def warm_start(plan: Plan, loaded) -> None:

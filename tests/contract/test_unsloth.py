@@ -150,12 +150,9 @@ def test_unsloths_kernels_in_tritons_interpreter(site):
 
 
 def toy(tmp_path):
-    """A model of two layers whose heads are as wide as Unsloth's kernels want them, and a tokenizer with a chat template."""
+    """A chat model of two layers whose heads are as wide as Unsloth's kernels want them."""
     shape = dict(hidden_size=64, intermediate_size=128, head_dim=64, num_attention_heads=1, num_key_value_heads=1)
-    toys.model(**shape).save_pretrained(tmp_path / "toy")
-    tokenizer = toys.tokenizer()
-    tokenizer.chat_template = "{% for message in messages %}{{ message.content }} {% endfor %}"
-    tokenizer.save_pretrained(tmp_path / "toy")
+    toys.save_chat(tmp_path / "toy", **shape)
 
 
 @pytest.mark.slow

@@ -123,14 +123,6 @@ def test_a_frozen_agent_is_greedy_by_either_way(directory):
         assert (a.text, a.ids, a.truncated, a.overflow) == (b.text, b.ids, b.truncated, b.overflow)
 
 
-def chatty(directory, **shape):
-    """The toy at `directory` with a chat template and room for English."""
-    tokenizer = toys.tokenizer()
-    tokenizer.chat_template = "{% for message in messages %}{{ message.content }} {% endfor %}"
-    tokenizer.save_pretrained(directory)
-    toys.model(max_position_embeddings=2048, **shape).save_pretrained(directory)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", papers.NAMES)
 def test_the_dial_of_each_notebook_trains_a_real_model(name, tmp_path, monkeypatch, capsys):
@@ -139,7 +131,7 @@ def test_the_dial_of_each_notebook_trains_a_real_model(name, tmp_path, monkeypat
     monkeypatch.setattr(gpu, "WARM_START", gpu.WARM_START | {"tasks": 2})
     monkeypatch.setitem(papers.get(name).warmstart, "right", False)  # the toy has no words for a right answer
     monkeypatch.setattr(gpu, "LONG_TASKS", {"memory_r1": 1, "agemem": 2})
-    chatty(tmp_path / "toy")
+    toys.save_chat(tmp_path / "toy", max_position_embeddings=2048)
     plan = gpu.plan_run(name, str(tmp_path / "toy"), steps=1)
     paper = dataclasses.replace(plan.paper, train_sizes=(1,))
     plan = dataclasses.replace(plan, paper=paper, settings=GRPOSettings(steps=1, tasks=1, group=2), lora_rank=4)
@@ -158,7 +150,7 @@ def test_two_agents_are_trained_on_one_model_and_a_run_that_was_cut_short_goes_o
     """Memory-R1 for an instruct model: warm start, the manager's adapters, then the answer agent's; and both are asked."""
     monkeypatch.setattr(accelerator, "_decided", CPU)
     monkeypatch.setattr(gpu, "LONG_TASKS", {"memory_r1": 2})
-    chatty(directory)
+    toys.save_chat(directory, max_position_embeddings=2048)
     plan = gpu.plan_run("memory_r1", directory, steps=1)
     plan = dataclasses.replace(plan, settings=GRPOSettings(steps=1, tasks=1, group=2, learning_rate=1e-2), lora_rank=4)
     steps = []

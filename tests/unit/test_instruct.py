@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from memlab import papers
 from memlab.memory import History
 from memlab.papers import agemem, mem1, memact, memory_r1
-from memlab.papers.instruct import BEFORE, PRUNED, STAGED, evaluation_world, instruct
+from memlab.papers.instruct import BEFORE, PRUNED, STAGED, evaluation_world, instruct, no_note
 from memlab.papers.mem1 import Action
 from memlab.papers.memact import Call
 from memlab.policies import pretrained
@@ -157,10 +157,6 @@ def test_a_real_moment_asks_what_its_message_and_its_notes_answer():
             assert seen.issuperset(gold) and (i > 0 or moment.message in gold)
     asked = reader.prepare(lambda weights: ScriptedPolicy(no_note, tokenizer), None, Path())["world"].moments
     assert len(asked) == 8 and not any(m.notes for m in asked), "this manager kept nothing"
-
-
-def no_note(ask, rng):
-    return "<noop/>"
 
 
 def test_a_moment_is_one_call_and_then_the_frozen_agent():
